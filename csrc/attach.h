@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KPERF_ATTACH_H
+#define KPERF_ATTACH_H
+
+#include "session.h"
+
+/* Opens the session's events for every thread of its pids: none missed, none counted twice. */
+int kp_attach_processes(struct kp_session *session);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Reading counters: groups in one read, scaling, deltas since the last read. */
+#include "count.h"
+
+#include "error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HEAD = 3 };
+
+struct reading {
+    uint64_t enabled, running;
+    size_t n;
+    uint64_t values[KP_MOST_MEMBERS];
+};
+
+static int reads_whole_group(const struct kp_session *session, const struct kp_cell *leader)
+{
+    return leader->members > 1 && !session->states[leader->event].status.lone_reads;
+}
+
+static struct kp_cell *first_open(const struct kp_cell *leader)
+{
+    for (uint32_t i = 0; i < leader->members; i++)
+        if (leader[i].fd >= 0)
+            return (struct kp_cell *)&leader[i];
+    return NULL;
+}
+
+/* 0, or an errno. A pinned counter that got no place reads as end of file: it did not run. */
+static int read_one(int fd, struct reading *out)
+{
+    uint64_t words[HEAD];
+    ssize_t size = read(fd, words, sizeof(words));
+    memset(out, 0, offsetof(struct reading, values));
+    out->n = 1;
+    out->values[0] = 0;
+    if (size < 0)
+        return errno;
+    if (size == (ssize_t)sizeof(words)) {
+        out->values[0] = words[0];
+        out->enabled = words[1];
+        out->running = words[2];
+    }
+    return 0;
+}
+
+static int read_group(int fd, size_t opened, struct reading *out)
+{
+    uint64_t words[HEAD + KP_MOST_MEMBERS] = {0};
+    ssize_t size = read(fd, words, (HEAD + opened) * sizeof(words[0]));
+    if (size < 0)
+        return errno;
+    out->enabled = words[1];
+    out->running = words[2];
+    out->n = opened;
+    memcpy(out->values, words + HEAD, opened * sizeof(words[0]));
+    return 0;
+}
+
+/* ---- totals: one row a cell, as the kernel has them ---- */
+
+static int total_failed(const struct kp_session *session, const struct kp_cell *cell, int failure)
+{
+    int code = failure == ECHILD ? KP_E_GROUP : KP_E_SYSTEM;
+    return kp_fail_at(code, failure, (int32_t)cell->event, cell->cpu,
+                      session->tasks[cell->task].id.tid, "cannot read the counter");
+}
+
+static void set_total(struct kp_counts *counts, size_t row, const struct reading *reading, size_t value)
+{
+    counts->value[row] = reading->values[value];
+    counts->enabled[row] = reading->enabled;
+    counts->running[row] = reading->running;
+}
+
+static int read_group_totals(const struct kp_session *session, size_t leader, struct kp_counts *counts,
+                             struct reading *reading)
+{
+    const struct kp_cell *cells = &session->cells[leader];
+    const struct kp_cell *open = first_open(cells);
+    if (open == NULL)
+        return 0;
+    int failure = read_group(open->fd, cells->opened, reading);
+    if (failure != 0)
+        return total_failed(session, open, failure);
+    size_t value = 0;
+    for (uint32_t i = 0; i < cells->members; i++)
+        if (cells[i].fd >= 0 && value < reading->n)
+            set_total(counts, leader + i, reading, value++);
+    return 0;
+}
+
+static int read_lone_totals(const struct kp_session *session, size_t leader, struct kp_counts *counts,
+                            struct reading *reading)
+{
+    for (uint32_t i = 0; i < session->cells[leader].members; i++) {
+        const struct kp_cell *cell = &session->cells[leader + i];
+        int failure = cell->fd >= 0 ? read_one(cell->fd, reading) : 0;
+        if (failure != 0)
+            return total_failed(session, cell, failure);
+        if (cell->fd >= 0)
+            set_total(counts, leader + i, reading, 0);
+    }
+    return 0;
+}
+
+static int read_totals(const struct kp_session *session, struct kp_counts *counts)
+{
+    struct reading reading;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < session->n_cells; i += session->cells[i].members)
+        rc = reads_whole_group(session, &session->cells[i])
+                 ? read_group_totals(session, i, counts, &reading)
+                 : read_lone_totals(session, i, counts, &reading);
+    return rc;
+}
+
+/* ---- deltas ---- */
+
+uint64_t kp_scale(uint64_t value, uint64_t enabled, uint64_t running)
+{
+    if (running == 0 || enabled == running)
+        return value;
+    unsigned __int128 scaled = (unsigned __int128)value * enabled + running / 2;
+    scaled /= running;
+    return scaled > UINT64_MAX ? UINT64_MAX : (uint64_t)scaled;
+}
+
+/* A pinned counter in error reads as zeros, behind what it had: that is no time, not a negative one. */
+static uint64_t since(uint64_t now, uint64_t before)
+{
+    return now > before ? now - before : 0;
+}
+
+static void take_delta(struct kp_cell *cell, struct kp_counts *counts, size_t row)
+{
+    uint64_t value = counts->value[row], enabled = counts->enabled[row], running = counts->running[row];
+    counts->value[row] = value - cell->value;
+    counts->enabled[row] = since(enabled, cell->enabled);
+    counts->running[row] = since(running, cell->running);
+    if (enabled < cell->enabled)
+        counts->value[row] = 0;
+    else {
+        cell->value = value;
+        cell->enabled = enabled;
+        cell->running = running;
+    }
+    counts->count[row] = kp_scale(counts->value[row], counts->enabled[row], counts->running[row]);
+    counts->state[row] = counts->running[row] > 0 ? KP_COUNTED : KP_NOT_COUNTED;
+}
+
+static void fill_row(struct kp_session *session, struct kp_counts *counts, size_t row)
+{
+    struct kp_cell *cell = &session->cells[row];
+    const struct kp_session_task *task = &session->tasks[cell->task];
+    counts->event[row] = cell->event;
+    counts->cpu[row] = cell->cpu;
+    counts->pid[row] = task->id.pid;
+    counts->tid[row] = task->id.tid;
+    memcpy(counts->comm + row * 16, task->comm, 16);
+    if (cell->fd >= 0)
+        take_delta(cell, counts, row);
+    else
+        counts->state[row] = KP_NOT_SUPPORTED;
+}
+
+/* One block for all columns; the widest come first, so each is aligned. */
+static struct kp_counts *create_counts(size_t n)
+{
+    struct kp_counts *counts = calloc(1, sizeof(*counts));
+    char *block = calloc(n + 1, 4 * sizeof(uint64_t) + 4 * sizeof(uint32_t) + 1 + 16);
+    if (counts == NULL || block == NULL) {
+        free(counts);
+        free(block);
+        return NULL;
+    }
+    counts->len = n;
+    counts->count = (uint64_t *)block;
+    counts->value = counts->count + n;
+    counts->enabled = counts->value + n;
+    counts->running = counts->enabled + n;
+    counts->event = (uint32_t *)(counts->running + n);
+    counts->cpu = (int32_t *)(counts->event + n);
+    counts->pid = counts->cpu + n;
+    counts->tid = counts->pid + n;
+    counts->comm = (char *)(counts->tid + n);
+    counts->state = (uint8_t *)(counts->comm + 16 * n);
+    return counts;
+}
+
+void kp_counts_destroy(struct kp_counts *counts)
+{
+    if (counts == NULL)
+        return;
+    free(counts->count);
+    free(counts);
+}
+
+int kp_session_read(struct kp_session *session, struct kp_counts **out)
+{
+    int rc = kp_session_check_owner(session);
+    if (rc != 0)
+        return rc;
+    struct kp_counts *counts = create_counts(session->n_cells);
+    if (counts == NULL)
+        return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for %zu counts", session->n_cells);
+    rc = read_totals(session, counts);
+    if (rc != 0) { /* nothing was taken: the next read has it all */
+        kp_counts_destroy(counts);
+        return rc;
+    }
+    for (size_t i = 0; i < session->n_tasks; i++)
+        if (session->tasks[i].id.tid >= 0)
+            kp_task_comm(session->tasks[i].id.tid, session->tasks[i].comm);
+    for (size_t row = 0; row < session->n_cells; row++)
+        fill_row(session, counts, row);
+    *out = counts;
+    return 0;
+}
+
+int kp_task_readable(const struct kp_session *session, int32_t tid)
+{
+    struct reading reading;
+    for (size_t i = 0; i < session->n_cells; i += session->cells[i].members) {
+        const struct kp_cell *leader = &session->cells[i], *open = first_open(leader);
+        if (session->tasks[leader->task].id.tid == tid && open != NULL &&
+            reads_whole_group(session, leader) &&
+            read_group(open->fd, leader->opened, &reading) == ECHILD)
+            return 0;
+    }
+    return 1;
+}

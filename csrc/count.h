@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KPERF_COUNT_H
+#define KPERF_COUNT_H
+
+#include "session.h"
+
+/* 1 if a task's groups can be read: a child that was born between the opening of two members has a
+ * group of another shape, and the kernel then refuses to add it up (ECHILD). */
+int kp_task_readable(const struct kp_session *session, int32_t tid);
+
+/* value x enabled / running without overflow, rounded. */
+uint64_t kp_scale(uint64_t value, uint64_t enabled, uint64_t running);
+
+#endif

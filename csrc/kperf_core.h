@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The whole interface between the collection core and Python.
+ *
+ * cffi reads everything between the two markers as it stands, so it holds plain declarations only: no
+ * macro, no #if. Every fallible function returns 0 or a negative KP_E_* code and sets the calling
+ * thread's error (kp_last_error); out parameters come last.
+ */
+#ifndef KPERF_CORE_H
+#define KPERF_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin */
+
+/* The codes are the negated values of kperf.Error. */
+enum kp_code {
+    KP_OK = 0,
+    KP_E_NOMEM = -1,
+    KP_E_ARGUMENT = -3,
+    KP_E_SYSTEM = -4,
+    KP_E_FORKED = -5,
+    KP_E_EVENT = -1000,
+    KP_E_NO_PROCESS = -1004,
+    KP_E_PERMISSION = -1005,
+    KP_E_BUSY = -1006,
+    KP_E_KERNEL = -1007,
+    KP_E_CPU = -1008,
+    KP_E_FILES = -1015,
+    KP_E_MMAP = -1016,
+    KP_E_GROUP = -1026,
+    KP_E_COMMAND_MISSING = -1027,
+    KP_E_COMMAND_REFUSED = -1028,
+    KP_E_TRACEFS = -1029
+};
+
+/* What the calling thread's last failed call ran into. event, cpu and tid are -1 where they do not
+ * apply; needed and limit are 0 where no budget was exceeded. */
+struct kp_error {
+    int32_t code;
+    int32_t sys_errno;
+    int32_t event;
+    int32_t cpu;
+    int32_t tid;
+    uint64_t needed;
+    uint64_t limit;
+    char message[160];
+};
+
+const struct kp_error *kp_last_error(void);
+const char *kp_version(void);
+
+enum kp_event_flag {
+    KP_EVENT_EXCLUDE_USER = 1,
+    KP_EVENT_EXCLUDE_KERNEL = 2,
+    KP_EVENT_EXCLUDE_HV = 4,
+    KP_EVENT_EXCLUDE_HOST = 8,
+    KP_EVENT_EXCLUDE_GUEST = 16,
+    KP_EVENT_HOST_BY_DEFAULT = 32, /* leave guests out where the PMU can tell them apart */
+    KP_EVENT_PINNED = 64,
+    KP_EVENT_KERNEL_ONLY = 128 /* happens in the kernel only: without it there is nothing to count */
+};
+
+/* One event, as perf_event_open wants it. */
+struct kp_event {
+    uint32_t type;
+    uint32_t flags;
+    uint64_t config;
+    uint64_t config1; /* also a breakpoint's address */
+    uint64_t config2; /* also a breakpoint's length */
+    uint64_t config3;
+    uint32_t bp_type;
+    uint32_t precise;
+    uint32_t leader;     /* index of its group's first event; its own index when alone */
+    uint32_t n_cpus;     /* 0: wherever the task runs */
+    const int32_t *cpus; /* the CPUs it is opened on; the same for all members of a group */
+};
+
+/* Whom to count. No pids, no tids and cgroup_fd -1: everything on the events' CPUs. */
+struct kp_target {
+    const int32_t *pids; /* every thread of these, present and (with KP_INHERIT) future */
+    const int32_t *tids; /* these threads alone */
+    uint32_t n_pids;
+    uint32_t n_tids;
+    int32_t cgroup_fd;
+    int32_t reserved;
+};
+
+enum kp_session_flag {
+    KP_INHERIT = 1,          /* children and new threads count for the task that made them */
+    KP_ENABLE_ON_EXEC = 2,   /* the kernel starts counting at the target's exec */
+    KP_KEEP_UNSUPPORTED = 4, /* an event the machine lacks becomes rows that say so, not an error */
+    KP_USER_FALLBACK = 8     /* where the kernel may not be watched, count user space alone */
+};
+
+/* How one event was opened. */
+struct kp_event_status {
+    int32_t supported;
+    int32_t sys_errno;  /* why not, where supported is 0 */
+    int32_t user_only;  /* KP_USER_FALLBACK took effect */
+    int32_t lone_reads; /* its group is read one event at a time: this kernel cannot do better */
+};
+
+/* What happened while threads were found and attached. */
+struct kp_attach_report {
+    uint32_t rounds;    /* listings of the threads until nothing new appeared */
+    uint32_t watched;   /* 1 if FORK records were needed to tell who inherited */
+    uint32_t uncertain; /* threads born in the instant of attaching, taken as inherited */
+    uint32_t missed;    /* threads still unattached when attaching gave up */
+    uint32_t lost;      /* FORK records the kernel had no room for */
+    uint32_t descriptors;
+};
+
+enum kp_state { KP_COUNTED = 0, KP_NOT_COUNTED = 1, KP_NOT_SUPPORTED = 2 };
+
+/* One row an event and CPU, an event and thread, or both. Times in ns. Columns of equal length. */
+struct kp_counts {
+    uint64_t *count;   /* scaled by enabled / running */
+    uint64_t *value;   /* as the kernel counted it */
+    uint64_t *enabled; /* time since the last read in which it was to be counted */
+    uint64_t *running; /* time since the last read in which it was */
+    uint32_t *event;
+    int32_t *cpu;
+    int32_t *pid;
+    int32_t *tid;
+    uint8_t *state;
+    char *comm; /* 16 bytes a row, padded with NUL */
+    size_t len;
+};
+
+struct kp_session;
+
+/* Opens every counter, disabled. */
+int kp_session_create(const struct kp_event *events, size_t n_events, const struct kp_target *target,
+                      uint32_t flags, struct kp_session **out);
+void kp_session_destroy(struct kp_session *session);
+
+/* For a forked child: closes its copies of the descriptors and touches nothing else. */
+void kp_session_abandon(struct kp_session *session);
+int kp_session_enable(struct kp_session *session);
+int kp_session_disable(struct kp_session *session);
+int kp_session_event_status(const struct kp_session *session, size_t event,
+                            struct kp_event_status *out);
+int kp_session_attach_report(const struct kp_session *session, struct kp_attach_report *out);
+
+/* Counts since the last read; the caller destroys what it gets. */
+int kp_session_read(struct kp_session *session, struct kp_counts **out);
+void kp_counts_destroy(struct kp_counts *counts);
+
+/* 0 if the kernel would open this event for the calling thread (or on its CPUs). */
+int kp_event_probe(const struct kp_event *event);
+
+/* A launched command, held between fork and exec. path is executed as it stands; script_argv is what
+ * /bin/sh gets where the file has no interpreter line. files_soft and files_hard are the descriptor
+ * limits it runs under. */
+struct kp_child;
+int kp_child_create(const char *path, char *const *argv, char *const *script_argv, char *const *envp,
+                    uint64_t files_soft, uint64_t files_hard, struct kp_child **out);
+int32_t kp_child_pid(const struct kp_child *child);
+int kp_child_release(struct kp_child *child);
+void kp_child_destroy(struct kp_child *child);
+
+/* A tracefs of our own that no path shows, as a directory descriptor: for where none is mounted. */
+int kp_tracefs_open(int32_t *out);
+
+/* cffi: end */
+
+#endif

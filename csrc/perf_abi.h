@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The part of the kernel's perf_event interface that the core uses, declared here because the headers
+ * of distributions lag behind their kernels. Source: perf_event_open(2). Kernels older than a field
+ * accept the longer structure as long as the rest of it is zero.
+ */
+#ifndef KPERF_PERF_ABI_H
+#define KPERF_PERF_ABI_H
+
+#include <stdint.h>
+
+struct kp_attr {
+    uint32_t type;
+    uint32_t size;
+    uint64_t config;
+    uint64_t sample_period;
+    uint64_t sample_type;
+    uint64_t read_format;
+    uint64_t flags; /* KP_ATTR_*: the bit fields of perf_event_attr as one word */
+    uint32_t wakeup;
+    uint32_t bp_type;
+    uint64_t config1;
+    uint64_t config2;
+    uint64_t branch_sample_type;
+    uint64_t sample_regs_user;
+    uint32_t sample_stack_user;
+    int32_t clockid;
+    uint64_t sample_regs_intr;
+    uint32_t aux_watermark;
+    uint16_t sample_max_stack;
+    uint16_t reserved_2;
+    uint32_t aux_sample_size;
+    uint32_t aux_action;
+    uint64_t sig_data;
+    uint64_t config3;
+};
+
+_Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
+
+#define KP_ATTR_DISABLED (1ULL << 0)
+#define KP_ATTR_INHERIT (1ULL << 1)
+#define KP_ATTR_PINNED (1ULL << 2)
+#define KP_ATTR_EXCLUDE_USER (1ULL << 4)
+#define KP_ATTR_EXCLUDE_KERNEL (1ULL << 5)
+#define KP_ATTR_EXCLUDE_HV (1ULL << 6)
+#define KP_ATTR_ENABLE_ON_EXEC (1ULL << 12)
+#define KP_ATTR_TASK (1ULL << 13)
+#define KP_ATTR_PRECISE_SHIFT 15
+#define KP_ATTR_SAMPLE_ID_ALL (1ULL << 18)
+#define KP_ATTR_EXCLUDE_HOST (1ULL << 19)
+#define KP_ATTR_EXCLUDE_GUEST (1ULL << 20)
+#define KP_ATTR_USE_CLOCKID (1ULL << 25)
+
+#define KP_TYPE_HARDWARE 0u
+#define KP_TYPE_SOFTWARE 1u
+#define KP_TYPE_HW_CACHE 3u
+#define KP_TYPE_BREAKPOINT 5u
+#define KP_SW_DUMMY 9u
+
+#define KP_FORMAT_ENABLED (1ULL << 0)
+#define KP_FORMAT_RUNNING (1ULL << 1)
+#define KP_FORMAT_GROUP (1ULL << 3)
+
+#define KP_OPEN_PID_CGROUP (1UL << 2)
+#define KP_OPEN_CLOEXEC (1UL << 3)
+
+#define KP_RECORD_LOST 2u
+#define KP_RECORD_FORK 7u
+
+struct kp_record_header {
+    uint32_t type;
+    uint16_t misc;
+    uint16_t size;
+};
+
+struct kp_record_fork {
+    struct kp_record_header header;
+    uint32_t pid;
+    uint32_t ppid;
+    uint32_t tid;
+    uint32_t ptid;
+    uint64_t time;
+};
+
+struct kp_record_lost {
+    struct kp_record_header header;
+    uint64_t id;
+    uint64_t lost;
+};
+
+int kp_perf_event_open(const struct kp_attr *attr, int32_t pid, int32_t cpu, int group_fd,
+                       unsigned long flags);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The mmap ring that the kernel writes and we read: mapping, memory ordering, records over the edge. */
+#include "ring.h"
+
+#include "error.h"
+#include "perf_abi.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define IOC_SET_OUTPUT 0x2405UL
+
+/* Where the kernel keeps its end and we keep ours (struct perf_event_mmap_page, ABI since 2.6.35). */
+enum { DATA_HEAD = 1024, DATA_TAIL = 1032 };
+
+int kp_ring_create(int fd, size_t bytes, struct kp_ring *ring)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t size = page;
+    while (size < bytes)
+        size *= 2;
+    void *base;
+    /* The locked memory that perf may use is limited: a smaller ring beats none. */
+    while ((base = mmap(NULL, page + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED &&
+           (errno == EPERM || errno == ENOMEM) && size > page)
+        size /= 2;
+    if (base == MAP_FAILED)
+        return kp_fail(KP_E_MMAP, errno, "cannot map a ring buffer of %zu bytes", size);
+    *ring = (struct kp_ring){.base = base, .size = size, .page = page, .fd = fd};
+    return 0;
+}
+
+void kp_ring_destroy(struct kp_ring *ring)
+{
+    if (ring->base == NULL)
+        return;
+    munmap(ring->base, ring->page + ring->size);
+    close(ring->fd);
+    memset(ring, 0, sizeof(*ring));
+}
+
+int kp_ring_join(const struct kp_ring *ring, int fd)
+{
+    if (ioctl(fd, IOC_SET_OUTPUT, ring->fd) != 0)
+        return kp_fail(KP_E_SYSTEM, errno, "cannot share a ring buffer");
+    return 0;
+}
+
+uint64_t kp_ring_walk(const uint8_t *data, uint64_t size, uint64_t tail, uint64_t head,
+                      kp_record_fn *take, void *context)
+{
+    uint8_t whole[UINT16_MAX];
+    while (head - tail >= sizeof(struct kp_record_header)) {
+        struct kp_record_header header;
+        uint64_t at = tail & (size - 1);
+        /* Records are multiples of 8 bytes, so a header never lies across the edge. */
+        memcpy(&header, data + at, sizeof(header));
+        if (header.size < sizeof(header) || header.size % 8 != 0 || header.size > head - tail)
+            return head; /* not a record: nothing behind it can be told apart */
+        if (at + header.size <= size) {
+            take(context, data + at, header.size);
+        } else {
+            uint64_t first = size - at;
+            memcpy(whole, data + at, first);
+            memcpy(whole + first, data, header.size - first);
+            take(context, whole, header.size);
+        }
+        tail += header.size;
+    }
+    return tail;
+}
+
+void kp_ring_drain(struct kp_ring *ring, kp_record_fn *take, void *context)
+{
+    if (ring->base == NULL)
+        return;
+    uint64_t *head_word = (uint64_t *)(ring->base + DATA_HEAD);
+    uint64_t *tail_word = (uint64_t *)(ring->base + DATA_TAIL);
+    uint64_t head = __atomic_load_n(head_word, __ATOMIC_ACQUIRE);
+    uint64_t tail = kp_ring_walk(ring->base + ring->page, ring->size, *tail_word, head, take, context);
+    __atomic_store_n(tail_word, tail, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KPERF_RING_H
+#define KPERF_RING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A perf ring buffer: a page of control words, then a power of two of data bytes. */
+struct kp_ring {
+    uint8_t *base; /* NULL: none */
+    uint64_t size; /* of the data */
+    size_t page;
+    int fd; /* the event whose ring it is */
+};
+
+typedef void kp_record_fn(void *context, const uint8_t *record, size_t size);
+
+/* Maps fd's ring, at least `bytes` of data; owns fd from then on. */
+int kp_ring_create(int fd, size_t bytes, struct kp_ring *ring);
+void kp_ring_destroy(struct kp_ring *ring);
+
+/* Sends another event's records into this ring. */
+int kp_ring_join(const struct kp_ring *ring, int fd);
+
+/* Hands every waiting record over, whole and checked for its size, and frees its room. */
+void kp_ring_drain(struct kp_ring *ring, kp_record_fn *take, void *context);
+
+/* Hands the records of [tail, head) in a ring's data over; returns where it stopped. */
+uint64_t kp_ring_walk(const uint8_t *data, uint64_t size, uint64_t tail, uint64_t head,
+                      kp_record_fn *take, void *context);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KPERF_SESSION_H
+#define KPERF_SESSION_H
+
+#include "kperf_core.h"
+#include "target.h"
+
+#include <sys/types.h>
+
+/* One opened counter: an event, for a task or for everybody, on a CPU or wherever the task runs. The
+ * members of a group stand behind their leader, those that this machine lacks included (fd -1). */
+struct kp_cell {
+    int fd;
+    int32_t cpu;
+    uint32_t event;
+    uint32_t task;    /* index into tasks */
+    uint32_t members; /* in a leader: cells of its group from here on; in a member: 0 */
+    uint32_t opened;  /* in a leader: how many of those are open */
+    uint64_t value, enabled, running; /* as of the last read */
+};
+
+enum { KP_MOST_MEMBERS = 256 };
+
+struct kp_event_state {
+    struct kp_event_status status;
+    int no_guest_bit; /* its PMU refuses exclude_guest */
+};
+
+struct kp_session_task {
+    struct kp_task id; /* -1, -1: everybody */
+    uint32_t first;    /* its cells: [first, first + n) */
+    uint32_t n;
+    char comm[16];
+};
+
+struct kp_session {
+    pid_t owner;
+    uint32_t flags;
+    struct kp_event *events; /* with their CPU lists, all owned */
+    struct kp_event_state *states;
+    int32_t *cpus;
+    size_t n_events;
+    struct kp_target target;
+    struct kp_cell *cells;
+    struct kp_session_task *tasks;
+    size_t n_cells, cells_room, n_tasks, tasks_room;
+    uint64_t cells_per_task;
+    int user_only;
+    struct kp_attach_report attach;
+};
+
+/* Opens every event for a task. KP_E_NO_PROCESS: it is gone, and nothing of it stays. */
+int kp_session_open_task(struct kp_session *session, struct kp_task id);
+
+/* Closes a task's counters, and with them those that its children inherited. */
+void kp_session_close_task(struct kp_session *session, int32_t tid);
+void kp_session_close_all(struct kp_session *session);
+
+/* A forked child must not touch its parent's counters. */
+int kp_session_check_owner(const struct kp_session *session);
+
+#endif

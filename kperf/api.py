@@ -1,0 +1,165 @@
+"""The functional contract: descriptors, return codes, `error()`. A thin skin over `session`."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Callable, TypeVar
+
+from kperf import errors
+from kperf.attrs import BranchSampleFilter, PmuAttr, PmuEventType, PmuTaskType
+from kperf.data import PmuData
+from kperf.errors import Error, KperfError
+from kperf.machine import Machine
+from kperf.session import Counting
+
+_T = TypeVar("_T")
+
+_descriptors = itertools.count(1)  # never used again in a process
+_open_sessions: dict[int, Counting] = {}
+_lock = threading.Lock()
+
+
+def _guarded(action: Callable[[], _T], failed: Callable[[KperfError], _T]) -> _T:
+    """Runs an action; its KperfError becomes the thread's last error and `failed`'s value."""
+    try:
+        result = action()
+    except KperfError as failure:
+        errors.set_last(failure)
+        return failed(failure)
+    errors.set_last(None)
+    return result
+
+
+def _session(pd: int) -> Counting:
+    if isinstance(pd, bool) or not isinstance(pd, int):
+        raise TypeError(f"a descriptor is an int, not {type(pd).__name__}")
+    session = _open_sessions.get(pd)
+    if session is None:
+        raise errors.error(
+            Error.INVALID_DESCRIPTOR,
+            f"descriptor {pd} is not open",
+            hint="use what kperf.open returned, before kperf.close",
+        )
+    return session
+
+
+def _counting(attr: PmuAttr) -> Counting:
+    if attr.branchSampleFilter != BranchSampleFilter.KPERF_NO_BRANCH_SAMPLE:
+        raise errors.error(
+            Error.BRANCH_FILTER_OUTSIDE_SAMPLING,
+            "branchSampleFilter is for SAMPLING, and this is COUNTING",
+            hint="leave it out, or open with PmuTaskType.SAMPLING",
+        )
+    return Counting(
+        attr.evtList,
+        pids=attr.pidList,
+        cpus=attr.cpuList,
+        groups=attr.evtAttr or None,
+        exclude_user=attr.excludeUser,
+        exclude_kernel=attr.excludeKernel,
+        include_new_fork=attr.includeNewFork,
+    )
+
+
+def _collect(collector_type: int, attr: PmuAttr) -> Counting:
+    if collector_type == PmuTaskType.COUNTING:
+        return _counting(attr)
+    try:
+        name = PmuTaskType(collector_type).name
+    except ValueError:
+        raise errors.error(
+            Error.INVALID_TASK_TYPE,
+            f"{collector_type} is no task type",
+            hint="use a member of kperf.PmuTaskType",
+        ) from None
+    raise errors.error(
+        Error.INVALID_TASK_TYPE,
+        f"this version of kperf does not do {name}",
+        hint="use PmuTaskType.COUNTING, or a later version",
+    )
+
+
+def open(collector_type: PmuTaskType, pmu_attr: PmuAttr) -> int:
+    """Opens a collection, disabled. Returns a descriptor > 0, or -1 with `error()` set."""
+    if not isinstance(pmu_attr, PmuAttr):
+        raise TypeError(f"pmu_attr must be PmuAttr, not {type(pmu_attr).__name__}")
+    if isinstance(collector_type, bool) or not isinstance(collector_type, int):
+        raise TypeError(f"collector_type must be PmuTaskType, not {type(collector_type).__name__}")
+
+    def action() -> int:
+        session = _collect(collector_type, pmu_attr)
+        with _lock:
+            descriptor = next(_descriptors)
+            _open_sessions[descriptor] = session
+        return descriptor
+
+    return _guarded(action, lambda _: -1)
+
+
+def _code(action: Callable[[], None]) -> int:
+    def succeed() -> int:
+        action()
+        return 0
+
+    return _guarded(succeed, lambda failure: int(failure.code))
+
+
+def enable(pd: int) -> int:
+    """Starts collecting. Returns 0, or an `Error` code > 0."""
+    return _code(lambda: _session(pd).enable())
+
+
+def disable(pd: int) -> int:
+    """Stops collecting. Returns 0, or an `Error` code > 0."""
+    return _code(lambda: _session(pd).disable())
+
+
+def read(pd: int) -> PmuData:
+    """What came since the last read; empty on error, with `error()` set."""
+    return _guarded(lambda: _session(pd).read(), lambda _: PmuData())
+
+
+def close(pd: int) -> None:
+    """Closes a descriptor; data already read stays valid. An unknown one sets `errorno()`."""
+
+    def action() -> None:
+        session = _session(pd)
+        with _lock:
+            _open_sessions.pop(pd, None)
+        session.close()
+
+    _code(action)
+
+
+def error() -> str:
+    """What went wrong in this thread's last call, in one sentence; "" if nothing did."""
+    return errors.last_message()
+
+
+def errorno() -> int:
+    """The `Error` code of this thread's last call; 0 if it went well."""
+    return errors.last_code()
+
+
+_LISTED: dict[PmuEventType, tuple[str, ...]] = {
+    PmuEventType.CORE_EVENT: ("core", "software"),
+    PmuEventType.UNCORE_EVENT: ("uncore",),
+    PmuEventType.TRACE_EVENT: ("trace",),
+    PmuEventType.ALL_EVENT: ("core", "software", "uncore", "trace"),
+}
+
+
+def event_list(event_type: PmuEventType) -> Iterator[str]:
+    """The names of this machine's events. Each is accepted in evtList."""
+    from kperf.events.listing import KINDS
+
+    machine = Machine()
+    kinds = _LISTED[PmuEventType(event_type)]
+
+    def names() -> list[str]:
+        return [event.name for kind in kinds for event in KINDS[kind](machine)]
+
+    empty: list[str] = []
+    return iter(_guarded(names, lambda _: empty))

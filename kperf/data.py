@@ -1,0 +1,316 @@
+"""What a read gives: rows as views on the core's columns, made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Union
+
+from kperf._core import ffi, lib
+from kperf.errors import Error, error
+from kperf.topo import CpuTopology, Topology
+
+COUNTED = "counted"
+NOT_COUNTED = "not-counted"
+NOT_SUPPORTED = "not-supported"
+_STATES = (COUNTED, NOT_COUNTED, NOT_SUPPORTED)
+
+_COMM_BYTES = 16
+
+# The columns of struct kp_counts: name, buffer format, bytes a row.
+_COLUMNS: tuple[tuple[str, str, int], ...] = (
+    ("count", "Q", 8),
+    ("value", "Q", 8),
+    ("enabled", "Q", 8),
+    ("running", "Q", 8),
+    ("event", "I", 4),
+    ("cpu", "i", 4),
+    ("pid", "i", 4),
+    ("tid", "i", 4),
+    ("state", "B", 1),
+    ("comm", "B", _COMM_BYTES),
+)
+
+Number = Union[int, float]
+
+
+class EventInfo:
+    """What the rows of one event share."""
+
+    __slots__ = ("group", "name", "scale", "unit")
+
+    def __init__(self, name: str, group: int, unit: str = "", scale: float = 1.0) -> None:
+        self.name = name
+        self.group = group
+        self.unit = unit
+        self.scale = scale
+
+
+class Quality:
+    """How far a result can be trusted. None: this kind of result has no such thing.
+
+    `lost`, `throttled` and the rest are numbers of records; `notes` says what was given up.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "samples",
+        "lost",
+        "throttled",
+        "unresolved",
+        "truncated_stacks",
+        "aux_truncated",
+        "aux_collisions",
+        "unfinished",
+    )
+
+    def __init__(self, notes: Sequence[str] = (), **numbers: int | None) -> None:
+        self.samples = numbers.get("samples")
+        self.lost = numbers.get("lost")
+        self.throttled = numbers.get("throttled")
+        self.unresolved = numbers.get("unresolved")
+        self.truncated_stacks = numbers.get("truncated_stacks")
+        self.aux_truncated = numbers.get("aux_truncated")
+        self.aux_collisions = numbers.get("aux_collisions")
+        self.unfinished = numbers.get("unfinished")
+        self.notes = list(notes)
+
+    def as_dict(self) -> dict[str, object]:
+        return {**{name: getattr(self, name) for name in self.FIELDS}, "notes": list(self.notes)}
+
+
+def _column_view(owner: Any, pointer: Any, form: str, size: int) -> memoryview:
+    """A read-only view that keeps the core's memory alive as long as anybody holds it."""
+    kept = ffi.gc(pointer, lambda _pointer, _owner=owner: None)
+    raw: Any = memoryview(ffi.buffer(kept, size) if size else b"")
+    view: memoryview = raw.cast(form).toreadonly()
+    return view
+
+
+class _Columns:
+    """The columns that rows read. free() empties it, and every row then says so."""
+
+    __slots__ = (
+        "comm",
+        "count",
+        "cpu",
+        "enabled",
+        "event",
+        "events",
+        "pid",
+        "running",
+        "state",
+        "tid",
+        "topology",
+        "ts",
+        "value",
+    )
+
+    comm: memoryview
+    count: memoryview
+    cpu: memoryview
+    enabled: memoryview
+    event: memoryview
+    events: Sequence[EventInfo]
+    pid: memoryview
+    running: memoryview
+    state: memoryview
+    tid: memoryview
+    topology: Topology
+    ts: int
+    value: memoryview
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only where a slot is empty, which is after free().
+        if name in self.__slots__:
+            raise error(
+                Error.DATA_FREED,
+                "this row's data was freed",
+                hint="read rows before PmuData.free(), or keep the values and not the row",
+            )
+        raise AttributeError(name)
+
+    def clear(self) -> None:
+        for name in self.__slots__:
+            try:
+                delattr(self, name)
+            except AttributeError:
+                return
+
+
+class ImplPmuData:
+    """One row: a count of an event. Attributes are read from the columns when asked for."""
+
+    __slots__ = ("_columns", "_index")
+
+    stack = None
+    ext = None
+    rawData = None
+    period = 0
+
+    def __init__(self, columns: _Columns, index: int) -> None:
+        self._columns = columns
+        self._index = index
+
+    @property
+    def evt(self) -> str:
+        columns = self._columns
+        return columns.events[columns.event[self._index]].name
+
+    @property
+    def groupId(self) -> int:
+        columns = self._columns
+        return columns.events[columns.event[self._index]].group
+
+    @property
+    def unit(self) -> str:
+        columns = self._columns
+        return columns.events[columns.event[self._index]].unit
+
+    @property
+    def ts(self) -> int:
+        """When it was read: ns of CLOCK_MONOTONIC."""
+        return self._columns.ts
+
+    @property
+    def cpu(self) -> int:
+        """The logical CPU, or -1 for a count over all CPUs."""
+        value: int = self._columns.cpu[self._index]
+        return value
+
+    @property
+    def pid(self) -> int:
+        value: int = self._columns.pid[self._index]
+        return value
+
+    @property
+    def tid(self) -> int:
+        value: int = self._columns.tid[self._index]
+        return value
+
+    @property
+    def comm(self) -> str:
+        first = self._index * _COMM_BYTES
+        name = bytes(self._columns.comm[first : first + _COMM_BYTES])
+        return name.partition(b"\0")[0].decode("utf-8", "replace")
+
+    @property
+    def count(self) -> Number:
+        """Scaled for the time it was not counted, and by the machine's `.scale` (then a float)."""
+        columns = self._columns
+        value: int = columns.count[self._index]
+        scale = columns.events[columns.event[self._index]].scale
+        return value if scale == 1.0 else value * scale
+
+    @property
+    def rawCount(self) -> int:
+        """As the kernel counted it."""
+        value: int = self._columns.value[self._index]
+        return value
+
+    @property
+    def countPercent(self) -> float:
+        """The share of the enabled time in which it was counted; -1 if it never was."""
+        columns, index = self._columns, self._index
+        running: int = columns.running[index]
+        enabled: int = columns.enabled[index]
+        return running / enabled if running and enabled else -1
+
+    @property
+    def timeEnabled(self) -> int:
+        """ns since the last read in which it was to be counted."""
+        value: int = self._columns.enabled[self._index]
+        return value
+
+    @property
+    def timeRunning(self) -> int:
+        """ns since the last read in which it was counted."""
+        value: int = self._columns.running[self._index]
+        return value
+
+    @property
+    def state(self) -> str:
+        """'counted', 'not-counted' (never scheduled) or 'not-supported'."""
+        return _STATES[self._columns.state[self._index]]
+
+    @property
+    def cpuTopo(self) -> CpuTopology:
+        columns = self._columns
+        return columns.topology.cpu_topology(columns.cpu[self._index])
+
+    def __repr__(self) -> str:
+        return (
+            f"<kperf row {self.evt}: {self.count} ({self.state}), cpu {self.cpu}, "
+            f"pid {self.pid}, tid {self.tid}>"
+        )
+
+
+class PmuData:
+    """The rows of one read. Indexes, iterates and has a length; `free()` gives the memory back."""
+
+    def __init__(
+        self,
+        counts: Any = None,
+        events: Sequence[EventInfo] = (),
+        topology: Topology | None = None,
+        ts: int = 0,
+        quality: Quality | None = None,
+    ) -> None:
+        self.quality = quality or Quality()
+        self._columns = _Columns()
+        self._len = 0
+        self._views: dict[str, memoryview] = {}
+        if counts is None or topology is None:
+            return
+        owner = ffi.gc(counts, lib.kp_counts_destroy)
+        self._len = owner.len
+        for name, form, width in _COLUMNS:
+            view = _column_view(owner, getattr(owner, name), form, width * self._len)
+            setattr(self._columns, name, view)
+            self._views[name] = view
+        self._columns.events = events
+        self._columns.topology = topology
+        self._columns.ts = ts
+
+    @property
+    def len(self) -> int:
+        return self._len
+
+    def __len__(self) -> int:
+        return self._len
+
+    @property
+    def iter(self) -> Iterator[ImplPmuData]:
+        """A new iterator over the rows."""
+        row: Callable[[int], ImplPmuData] = self._row
+        return map(row, range(self._len))
+
+    def __iter__(self) -> Iterator[ImplPmuData]:
+        return self.iter
+
+    def __getitem__(self, index: int) -> ImplPmuData:
+        if not isinstance(index, int):
+            raise TypeError(f"rows are numbered by int, not {type(index).__name__}")
+        at = index + self._len if index < 0 else index
+        if not 0 <= at < self._len:
+            raise IndexError(f"row {index} of {self._len}")
+        return self._row(at)
+
+    def _row(self, index: int) -> ImplPmuData:
+        return ImplPmuData(self._columns, index)
+
+    def columns(self) -> dict[str, memoryview]:
+        """The columns as read-only buffers without a copy; each keeps the memory alive.
+
+        `event` indexes `event_names`; `comm` has 16 bytes a row; times are ns.
+        """
+        return dict(self._views)
+
+    @property
+    def event_names(self) -> list[str]:
+        """The names that the `event` column indexes."""
+        return [event.name for event in self._columns.events] if self._len else []
+
+    def free(self) -> None:
+        """Gives the memory back. Rows taken before raise from then on; buffers stay valid."""
+        self._columns.clear()
+        self._views = {}
+        self._len = 0

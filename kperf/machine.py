@@ -1,0 +1,318 @@
+"""Every read of sysfs, procfs and tracefs: CPUs, nodes, PMUs, limits.
+
+`Machine(root)` reads a copied tree as well as the live system, so what depends on hardware is
+tested without it. Everything is read when it is asked for and kept: a session needs little of it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+from kperf.errors import Error, error
+
+_EVENT_SOURCE = "sys/bus/event_source/devices"
+_CPU = "sys/devices/system/cpu"
+_NODE = "sys/devices/system/node"
+_TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """The kernel's list format, `0-3,8`, as sorted numbers without repetition.
+
+    Raises ValueError for anything else, with a range that runs backwards (`3-1`) among it.
+    """
+    cpus: set[int] = set()
+    for part in text.strip().split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"'{part.strip()}' is no CPU number and no range such as 0-3")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low:
+            raise ValueError(f"the range '{part.strip()}' runs backwards")
+        if high >= 1 << 20:
+            raise ValueError(f"there is no CPU {high}")
+        cpus.update(range(low, high + 1))
+    return tuple(sorted(cpus))
+
+
+def format_cpu_list(cpus: tuple[int, ...]) -> str:
+    """The inverse of `parse_cpu_list`."""
+    parts: list[str] = []
+    start = previous = None
+    for cpu in (*sorted(cpus), None):
+        if start is not None and previous is not None and cpu != previous + 1:
+            parts.append(str(start) if start == previous else f"{start}-{previous}")
+            start = None
+        if start is None:
+            start = cpu
+        previous = cpu
+    return ",".join(parts)
+
+
+class Pmu:
+    """One directory below event_source/devices."""
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        self.machine = machine
+        self._path = f"{_EVENT_SOURCE}/{name}"
+        self.name = name
+
+    @cached_property
+    def type(self) -> int:
+        """The number for perf_event_attr.type."""
+        text = self.machine.read(f"{self._path}/type")
+        if text is None or not text.isdecimal():
+            raise error(
+                Error.NOT_SUPPORTED_BY_KERNEL,
+                f"the PMU {self.name} has no readable type",
+                hint=f"look at /{self._path}/type",
+            )
+        return int(text)
+
+    @cached_property
+    def cpus(self) -> tuple[int, ...] | None:
+        """The CPUs whose core PMU this is; None where the kernel does not say (one PMU for all)."""
+        return self.machine.read_cpus(f"{self._path}/cpus")
+
+    @cached_property
+    def cpumask(self) -> tuple[int, ...] | None:
+        """The CPUs that read a device's counters; None for what is no device."""
+        return self.machine.read_cpus(f"{self._path}/cpumask")
+
+    @property
+    def is_core(self) -> bool:
+        return self.name == "cpu" or self.cpus is not None
+
+    @property
+    def is_device(self) -> bool:
+        return self.cpumask is not None
+
+    @cached_property
+    def formats(self) -> dict[str, str]:
+        """Term to bits, such as {'event': 'config:0-7,32-35'}."""
+        return self.machine.read_dir(f"{self._path}/format")
+
+    @cached_property
+    def event_names(self) -> tuple[str, ...]:
+        """The names in events/, without their .scale and .unit companions."""
+        names = self.machine.list_dir(f"{self._path}/events")
+        return tuple(sorted(n for n in names if "." not in n))
+
+    def event_terms(self, name: str) -> str | None:
+        """The terms that a named event stands for, such as 'event=0x11,umask=0x1'."""
+        return self.machine.read(f"{self._path}/events/{name}")
+
+    def event_unit(self, name: str) -> str:
+        return self.machine.read(f"{self._path}/events/{name}.unit") or ""
+
+    def event_scale(self, name: str) -> float:
+        """What a count is multiplied by; 1 where the machine says nothing."""
+        text = self.machine.read(f"{self._path}/events/{name}.scale")
+        if text is None:
+            return 1.0
+        try:
+            return float(text)
+        except ValueError:
+            raise error(
+                Error.INVALID_EVENT,
+                f"the scale of {self.name}/{name}/ is '{text}', which is no number",
+                hint=f"report /{self._path}/events/{name}.scale to the driver's authors",
+            ) from None
+
+
+class Machine:
+    """The machine below `root`: "/" is this one, anything else a copied tree."""
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = os.path.join(root, "")
+        self.is_live = os.path.abspath(root) == "/"
+        self._pmus: dict[str, Pmu] = {}
+
+    # ---- reading ----
+
+    def read(self, path: str) -> str | None:
+        """A small file's text without surrounding white space; None where it cannot be read."""
+        try:
+            with open(self.root + path, "rb") as file:
+                return file.read().decode("utf-8", "replace").strip()
+        except OSError:
+            return None
+
+    def read_int(self, path: str) -> int | None:
+        text = self.read(path)
+        try:
+            return int(text, 0) if text else None
+        except ValueError:
+            return None
+
+    def read_cpus(self, path: str) -> tuple[int, ...] | None:
+        text = self.read(path)
+        try:
+            return parse_cpu_list(text) if text else None
+        except ValueError:
+            return None
+
+    def list_dir(self, path: str) -> list[str]:
+        """The names in a directory; empty where there is none."""
+        try:
+            return sorted(os.listdir(self.root + path))
+        except OSError:
+            return []
+
+    def read_dir(self, path: str) -> dict[str, str]:
+        """Every readable file of a directory: name to text."""
+        texts = ((name, self.read(f"{path}/{name}")) for name in self.list_dir(path))
+        return {name: text for name, text in texts if text is not None}
+
+    # ---- CPUs ----
+
+    @cached_property
+    def online_cpus(self) -> tuple[int, ...]:
+        return self.read_cpus(f"{_CPU}/online") or (0,)
+
+    @cached_property
+    def present_cpus(self) -> tuple[int, ...]:
+        return self.read_cpus(f"{_CPU}/present") or self.online_cpus
+
+    def cpu_topology(self, cpu: int, name: str) -> int | None:
+        """One number of cpuN/topology; None where the kernel does not know it (-1 or no file)."""
+        value = self.read_int(f"{_CPU}/cpu{cpu}/topology/{name}")
+        return value if value is not None and value >= 0 else None
+
+    def nodes(self) -> tuple[int, ...]:
+        """The NUMA nodes; empty on a kernel without NUMA."""
+        return self.read_cpus(f"{_NODE}/online") or ()
+
+    def node_cpus(self, node: int) -> tuple[int, ...]:
+        return self.read_cpus(f"{_NODE}/node{node}/cpulist") or ()
+
+    @cached_property
+    def _cpuinfo(self) -> dict[str, str]:
+        """The first block of /proc/cpuinfo."""
+        block = (self.read("proc/cpuinfo") or "").split("\n\n", 1)[0]
+        pairs = (line.partition(":") for line in block.splitlines())
+        return {key.strip(): value.strip() for key, _, value in pairs}
+
+    @cached_property
+    def midr(self) -> tuple[int, int] | None:
+        """Implementer and part of an Arm core, from MIDR_EL1 or /proc/cpuinfo; None elsewhere."""
+        register = self.read_int(f"{_CPU}/cpu0/regs/identification/midr_el1")
+        if register is not None:
+            return register >> 24 & 0xFF, register >> 4 & 0xFFF
+        try:
+            return int(self._cpuinfo["CPU implementer"], 0), int(self._cpuinfo["CPU part"], 0)
+        except (KeyError, ValueError):
+            return None
+
+    @cached_property
+    def arch(self) -> str:
+        """As `uname -m` says; from /proc/cpuinfo in a copied tree."""
+        if self.is_live:
+            return os.uname().machine
+        return "aarch64" if "CPU implementer" in self._cpuinfo else "x86_64"
+
+    @cached_property
+    def cpu_model(self) -> str | None:
+        """What the CPU calls itself; for Arm cores of our tables their name."""
+        if "model name" in self._cpuinfo:
+            return self._cpuinfo["model name"]
+        if self.midr is None:
+            return None
+        from kperf.events.arm import core_events
+
+        core = core_events(*self.midr)
+        return core.name if core else "implementer 0x{:02x} part 0x{:03x}".format(*self.midr)
+
+    @cached_property
+    def kernel(self) -> str | None:
+        return self.read("proc/sys/kernel/osrelease")
+
+    @cached_property
+    def paranoid(self) -> int | None:
+        """kernel.perf_event_paranoid; None on a kernel without perf events."""
+        return self.read_int("proc/sys/kernel/perf_event_paranoid")
+
+    # ---- PMUs ----
+
+    @cached_property
+    def pmu_names(self) -> tuple[str, ...]:
+        return tuple(self.list_dir(_EVENT_SOURCE))
+
+    def pmu(self, name: str) -> Pmu:
+        """A PMU by its exact name, which must be one of `pmu_names`."""
+        if name not in self._pmus:
+            self._pmus[name] = Pmu(self, name)
+        return self._pmus[name]
+
+    @cached_property
+    def core_pmus(self) -> tuple[Pmu, ...]:
+        """The PMUs of the CPU cores: one, or several where cores differ; none in most guests."""
+        return tuple(pmu for pmu in map(self.pmu, self.pmu_names) if pmu.is_core)
+
+    # ---- tracefs ----
+
+    @cached_property
+    def _events_dir(self) -> str:
+        for path in _TRACEFS:
+            if os.path.isdir(f"{self.root}{path}/events"):
+                return f"{self.root}{path}/events"
+        if not self.is_live:
+            raise error(Error.TRACEFS_UNAVAILABLE, f"{self.root} has no copy of tracefs")
+        return f"{_own_tracefs()}/events"
+
+    def trace_systems(self) -> list[str]:
+        """The subsystems that have tracepoints, such as 'sched'."""
+        return _trace_dirs(self._events_dir)
+
+    def trace_names(self, system: str) -> list[str]:
+        """The tracepoints of a subsystem."""
+        return _trace_dirs(f"{self._events_dir}/{system}")
+
+    def trace_id(self, system: str, name: str) -> int | None:
+        """A tracepoint's number for perf_event_attr.config; None where there is none such."""
+        try:
+            with open(f"{self._events_dir}/{system}/{name}/id", encoding="ascii") as file:
+                return int(file.read())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        except PermissionError:
+            raise _tracefs_refused(self._events_dir) from None
+
+
+def _trace_dirs(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except PermissionError:
+        raise _tracefs_refused(path) from None
+    except OSError:
+        return []
+
+
+def _tracefs_refused(path: str) -> Exception:
+    return error(
+        Error.NO_PERMISSION,
+        f"tracepoints may not be read: {path} is closed to this user",
+        hint="run as root, or let your group in with: mount -o remount,gid=GROUP,mode=750 "
+        "/sys/kernel/tracing",
+    )
+
+
+def _own_tracefs() -> str:
+    """A tracefs that only this process sees, for systems where none is mounted.
+
+    Its descriptor is left open on purpose: the mount lives as long as it, and no longer.
+    """
+    from kperf._core import ffi, lib
+
+    fd = ffi.new("int32_t *")
+    if lib.kp_tracefs_open(fd) == 0:
+        return f"/proc/self/fd/{fd[0]}"
+    errno = lib.kp_last_error().sys_errno
+    raise error(
+        Error.TRACEFS_UNAVAILABLE,
+        f"tracepoints need tracefs, which is not mounted ({os.strerror(errno)})",
+        hint="run as root, or have root run: mount -t tracefs nodev /sys/kernel/tracing",
+        errno=errno,
+    )

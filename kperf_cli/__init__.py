@@ -1,0 +1,1 @@
+"""The command line: words and tables over the library's public names."""

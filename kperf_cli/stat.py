@@ -1,0 +1,338 @@
+"""`kperf stat`: counts events for a command, processes, CPUs or the system."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+import kperf
+from kperf.report.counts import CountRow, aggregate, combine_runs
+from kperf_cli import options
+from kperf_cli.render import Output
+from kperf_cli.stat_view import Measured, view
+from kperf_cli.target import TIME, Ended, Launched, Signals, Target, Waiter, make_target
+
+_DEFAULT_EVENTS = (
+    "task-clock,context-switches,cpu-migrations,page-faults,"
+    "cycles,instructions,branches,branch-misses"
+)
+
+
+class _Place(NamedTuple):
+    """An option that chooses how rows are added up."""
+
+    option: str
+    by: str
+    needs_cpus: bool
+
+
+_PLACES = (
+    _Place("--per-thread", "thread", False),
+    _Place("--no-aggr", "cpu", True),
+    _Place("--per-core", "core", True),
+    _Place("--per-cluster", "cluster", True),
+    _Place("--per-numa", "numa", True),
+    _Place("--per-socket", "socket", True),
+)
+
+
+class _Settings(NamedTuple):
+    """What one call was asked for. Times in ns; None: not asked for."""
+
+    target: Target
+    events: list[str]
+    by: str
+    inherit: bool
+    duration: int | None
+    delay: int
+    interval: int | None
+    interval_count: int | None
+    repeat: int
+
+
+_Show = Callable[[Measured], None]
+
+
+class _Run:
+    """One run: opens, waits, reads, and leaves nothing behind."""
+
+    def __init__(self, settings: _Settings, signals: Signals) -> None:
+        self._settings = settings
+        self._signals = signals
+        target = settings.target
+        self._launched = Launched(target.argv, signals) if target.argv else None
+        self._on_exec = target.counts_command and not settings.delay
+        self.ended: Ended | None = None
+        try:
+            self._counting = self._open()
+        except BaseException:
+            self.close()
+            raise
+        self.notes: Sequence[str] = self._counting.notes
+
+    def _open(self) -> kperf.Counting:
+        settings, target = self._settings, self._settings.target
+        cpus = target.cpus
+        if target.system and (target.pids or target.tids):  # those tasks, CPU by CPU
+            cpus = list(kperf.Machine().online_cpus)
+        return kperf.Counting(
+            settings.events,
+            pids=target.pids,
+            tids=target.tids,
+            cpus=cpus,
+            command=self._launched.held if self._launched and target.counts_command else None,
+            cgroup=target.cgroup,
+            inherit=settings.inherit,
+            enable_on_exec=self._on_exec,
+            unsupported="row",
+        )
+
+    def close(self) -> None:
+        if hasattr(self, "_counting"):
+            self._counting.close()
+        if self._launched is not None:
+            self._launched.close()
+
+    def measure(self, show: _Show) -> Measured | None:
+        """Runs to its end. Intervals go to `show` one by one, and leave nothing to return."""
+        target = self._settings.target
+        watched = [self._launched.held.pid] if self._launched else [*target.pids, *target.tids]
+        waiter = Waiter(self._signals, watched)
+        try:
+            begin = self._begin(waiter)
+            if self._settings.interval is not None:
+                self._measure_intervals(waiter, begin, show)
+                self._end()
+                return None
+            waiter.wait(self._deadline(begin))
+            duration = time.monotonic_ns() - begin
+            rows = self._read()
+            return Measured(rows, duration, _wall_clock(begin), self.notes, ended=self._end())
+        finally:
+            waiter.close()
+
+    def _begin(self, waiter: Waiter) -> int:
+        """Starts the counting and the command; returns when the counting began."""
+        begin = time.monotonic_ns()
+        if not self._on_exec and not self._settings.delay:
+            self._counting.enable()
+        if self._launched is not None:
+            self._launched.start()
+        if self._settings.delay:
+            waiter.wait(begin + self._settings.delay)
+            begin = time.monotonic_ns()
+            self._counting.enable()
+        return begin
+
+    def _deadline(self, begin: int) -> int | None:
+        return None if self._settings.duration is None else begin + self._settings.duration
+
+    def _measure_intervals(self, waiter: Waiter, begin: int, show: _Show) -> None:
+        settings = self._settings
+        length = settings.interval or 1
+        deadline = self._deadline(begin)
+        last, number, reason = begin, 0, TIME
+        while reason == TIME and number != settings.interval_count and last != deadline:
+            tick = begin + (number + 1) * length
+            reason = waiter.wait(tick if deadline is None else min(tick, deadline))
+            now = time.monotonic_ns()
+            start = _wall_clock(last)
+            show(Measured(self._read(), now - last, start, self.notes, interval=number))
+            last = deadline if deadline is not None and now >= deadline else now
+            number += 1
+
+    def _read(self) -> list[CountRow]:
+        if self._settings.interval is None:
+            self._counting.disable()
+        counting = self._counting
+        return aggregate(
+            counting.read(), counting.events, counting.groups, self._settings.by, counting.topology
+        )
+
+    def _end(self) -> Ended | None:
+        """The command's end, where one was launched."""
+        self._counting.close()
+        self.ended = self._launched.end() if self._launched is not None else None
+        return self.ended
+
+
+def _wall_clock(monotonic_ns: int) -> float:
+    """When that was, in seconds since the epoch."""
+    return time.time() - (time.monotonic_ns() - monotonic_ns) / 1e9
+
+
+# ---- repeated runs ----
+
+
+def _mean_ended(measured: Sequence[Measured]) -> Ended | None:
+    """The last run's end with the mean of the times."""
+    ended = [run.ended for run in measured if run.ended is not None]
+    if not ended:
+        return None
+    return ended[-1]._replace(
+        user_s=sum(run.user_s for run in ended) / len(ended),
+        system_s=sum(run.system_s for run in ended) / len(ended),
+    )
+
+
+def _combined(measured: Sequence[Measured]) -> Measured:
+    """Several runs as one result: means."""
+    if len(measured) == 1:
+        return measured[0]
+    return measured[0]._replace(
+        rows=combine_runs([run.rows for run in measured]),
+        duration_ns=sum(run.duration_ns for run in measured) // len(measured),
+        ended=_mean_ended(measured),
+        runs=len(measured),
+    )
+
+
+class _Session:
+    """All runs of one call, and where their results go."""
+
+    def __init__(self, settings: _Settings, output: Output) -> None:
+        self._settings = settings
+        self._output = output
+        self._machine = kperf.Machine()
+        self.lossy = False
+        self.ended: Ended | None = None
+        self.caught: int | None = None
+
+    def _show(self, measured: Measured) -> None:
+        self.lossy = self.lossy or any(row.state == "not-counted" for row in measured.rows)
+        self._output.write(view(measured, self._settings.target, self._machine))
+
+    def run(self) -> None:
+        done: list[Measured] = []
+        with Signals() as signals:
+            while len(done) < self._settings.repeat and signals.caught is None:
+                run = _Run(self._settings, signals)
+                try:
+                    measured = run.measure(self._show)
+                finally:
+                    run.close()
+                self.ended = run.ended
+                if measured is None:
+                    break
+                done.append(measured)
+            self.caught = signals.caught
+        if done:
+            self._show(_combined(done))
+
+    def exit_status(self, strict: bool) -> int:
+        if strict and self.lossy:
+            return 3
+        if self.ended is None:
+            return 0
+        if self.ended.by_itself:
+            return self.ended.status
+        return 128 + self.caught if self.caught is not None else 0
+
+
+# ---- the command ----
+
+
+def _place(given: dict[str, bool], target: Target) -> str:
+    chosen = [place for place in _PLACES if given[place.by]]
+    if len(chosen) > 1:
+        names = " and ".join(place.option for place in chosen)
+        raise click.UsageError(f"Rows are added up in one way, not by {names}.")
+    if not chosen:
+        return "total"
+    place = chosen[0]
+    if place.needs_cpus and not (target.system or target.cpus):
+        raise click.UsageError(f"{place.option} needs counters on each CPU: add -a, or -C LIST.")
+    if not place.needs_cpus and not (target.pids or target.tids or target.argv):
+        raise click.UsageError(f"{place.option} needs threads: add -p PID, -t TID or a command.")
+    return place.by
+
+
+def _check_combination(settings: _Settings) -> None:
+    if settings.interval_count is not None and settings.interval is None:
+        raise click.UsageError("--interval-count counts intervals: add -I MS.")
+    if settings.repeat == 1:
+        return
+    if not settings.target.argv:
+        raise click.UsageError("-r repeats a command: name one after --.")
+    if settings.interval is not None:
+        raise click.UsageError("-r and -I cannot be shown together: leave one out.")
+    if settings.by == "thread":
+        raise click.UsageError("-r has other threads in each run: leave --per-thread out.")
+
+
+def _ns(value: float | None, unit: int) -> int | None:
+    return None if value is None else round(value * unit)
+
+
+_MS, _S = 1_000_000, 1_000_000_000
+
+
+@click.command("stat", context_settings={"ignore_unknown_options": False})
+@options.event_option
+@options.target_options
+@click.option(
+    "-I", "--interval", type=click.IntRange(min=1), metavar="MS", help="Show counts every MS."
+)
+@click.option(
+    "--interval-count", type=click.IntRange(min=1), metavar="N", help="Stop after N intervals."
+)
+@click.option(
+    "-r",
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Run the command N times; show means and deviations.",
+)
+@click.option("--per-thread", "by_thread", is_flag=True, help="A row a thread.")
+@click.option("-A", "--no-aggr", "by_cpu", is_flag=True, help="A row a CPU.")
+@click.option("--per-core", "by_core", is_flag=True, help="A row a core.")
+@click.option("--per-cluster", "by_cluster", is_flag=True, help="A row a cluster.")
+@click.option("--per-numa", "by_numa", is_flag=True, help="A row a NUMA node.")
+@click.option("--per-socket", "by_socket", is_flag=True, help="A row a socket.")
+@options.output_options
+@options.strict_option
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARG]...]")
+@click.pass_context
+def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
+    """Count events for a command, processes, CPUs or the system.
+
+    \b
+    kperf stat -- make -j8             the default events for a command
+    kperf stat -e cycles:u -p 4711     until Ctrl-C, or the process ends
+    kperf stat -a -I 1000 --csv        the whole system, every second
+    """
+    if ctx.obj["sysroot"]:
+        raise click.UsageError("--sysroot is a description, and only a real machine counts.")
+    target = make_target(
+        argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"], given["cgroup"]
+    )
+    settings = _Settings(
+        target=target,
+        events=given["events"] or [_DEFAULT_EVENTS],
+        by=_place({place.by: given[f"by_{place.by}"] for place in _PLACES}, target),
+        inherit=not given["no_inherit"],
+        duration=_ns(given["duration"], _S),
+        delay=given["delay"] * _MS,
+        interval=_ns(given["interval"], _MS),
+        interval_count=given["interval_count"],
+        repeat=given["repeat"],
+    )
+    _check_combination(settings)
+    output = Output(
+        as_json=given["as_json"],
+        as_csv=given["as_csv"],
+        path=given["output"],
+        form=given["form"],
+        fd=given["output_fd"],
+        no_color=ctx.obj["no_color"],
+        live=settings.interval is not None,
+        after_command=bool(argv),
+    )
+    session = _Session(settings, output)
+    with output:
+        session.run()
+    return session.exit_status(given["strict"])

@@ -1,0 +1,170 @@
+"""What `kperf stat` shows of a measurement: the table, the JSON document, the CSV rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import kperf
+from kperf.report.counts import CountRow, count_notes, multiplexed
+from kperf.report.derived import NAMES, Derived, derive_all
+from kperf_cli.render import (
+    Column,
+    Result,
+    Table,
+    envelope,
+    show_count,
+    show_share,
+    show_time,
+    show_value,
+    utc_time,
+)
+from kperf_cli.target import Ended, Target
+
+_CSV_COLUMNS = (
+    *("event", "count", "state", "unit", "running", "group"),
+    *("cpu", "core", "cluster", "numa", "socket", "pid", "tid", "comm"),
+    *("mean", "stddev", "runs"),
+    *(f"derived.{name}" for name in NAMES),
+    *("raw_count", "enabled_ns", "running_ns"),
+)
+
+# In percent for people, in 0..1 for machines.
+_SHARES = {"miss_rate", "cycle_share"}
+
+_STATE_WORDS = {"not-counted": "not counted", "not-supported": "not supported"}
+
+
+class Measured(NamedTuple):
+    """What one run, several runs together, or one interval gave."""
+
+    rows: Sequence[CountRow]
+    duration_ns: int
+    start: float  # seconds since the epoch
+    notes: Sequence[str]
+    interval: int | None = None
+    ended: Ended | None = None
+    runs: int = 1
+
+
+def _derived_words(derived: Sequence[Derived]) -> str:
+    parts = []
+    for value in derived:
+        number = f"{value.value:.2%}" if value.name in _SHARES else show_value(value.value)
+        parts.append(f"{number} {value.words}")
+    return ", ".join(parts)
+
+
+def _place_columns(rows: Sequence[CountRow]) -> list[str]:
+    return list(rows[0].place) if rows else []
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _deviation(row: CountRow) -> str:
+    if row.stddev is None or not row.mean:
+        return "-"
+    return f"+- {row.stddev / row.mean:.2%}"
+
+
+def _table(measured: Measured, target: Target, derived: Sequence[Sequence[Derived]]) -> Table:
+    rows = measured.rows
+    places = _place_columns(rows)
+    with_runs, with_share = measured.runs > 1, bool(multiplexed(rows))
+    columns = [Column(name, right=name != "comm") for name in places]
+    columns.append(Column("count", right=True))
+    columns += [Column("deviation", right=True)] if with_runs else []
+    columns += [Column("event"), Column("derived")]
+    columns += [Column("run share", right=True)] if with_share else []
+    cells = []
+    for row, values in zip(rows, derived):
+        state = _STATE_WORDS.get(row.state)
+        line = [_cell(row.place[name]) for name in places]
+        line.append(f"<{state}>" if state else show_count(row.total, row.event.unit))
+        line += [_deviation(row)] if with_runs else []
+        line += [row.event.name, _derived_words(values)]
+        line += [show_share(row.running)] if with_share else []
+        cells.append(line)
+    return Table(_title(measured, target), columns, cells, _below(measured))
+
+
+def _title(measured: Measured, target: Target) -> str:
+    words = f"{target.describe()}: {show_time(measured.duration_ns)}"
+    if measured.interval is not None:
+        words = f"interval {measured.interval}, {words}"
+    if measured.runs > 1:
+        words += f" a run, {measured.runs} runs"
+    ended = measured.ended
+    if ended is not None:
+        words += (
+            f" ({show_time(ended.user_s * 1e9)} user, {show_time(ended.system_s * 1e9)} system)"
+        )
+    return words
+
+
+def _below(measured: Measured) -> list[str]:
+    """The quality line: what the numbers do not hold, or that they hold everything."""
+    notes = [*count_notes(measured.rows), *measured.notes]
+    return [f"quality: {'; '.join(notes) or 'every event was counted all the time'}"]
+
+
+# ---- for machines ----
+
+
+def _row_document(row: CountRow, derived: Sequence[Derived], *, with_runs: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "event": row.event.name,
+        "count": row.total,
+        "state": row.state,
+        "unit": row.event.unit or None,
+        "running": row.running,
+        "group": row.group if row.group >= 0 else None,
+        **row.place,
+        "derived": {value.name: value.value for value in derived},
+        "raw_count": row.raw_count,
+        "enabled_ns": row.enabled_ns,
+        "running_ns": row.running_ns,
+    }
+    if with_runs:
+        document.update(mean=row.mean, stddev=row.stddev, runs=row.runs)
+    return document
+
+
+def _document(
+    measured: Measured, target: Target, machine: kperf.Machine, rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    return envelope(
+        "stat",
+        machine,
+        rows,
+        kperf.Quality([*count_notes(measured.rows), *measured.notes]),
+        measured.start,
+        target=target.as_dict(),
+        duration_ns=measured.duration_ns,
+        interval=measured.interval,
+        exit_status=measured.ended.status if measured.ended else None,
+    )
+
+
+def _csv_row(document: dict[str, Any], measured: Measured) -> dict[str, Any]:
+    flat = {f"derived.{name}": value for name, value in document["derived"].items()}
+    when = {"interval": measured.interval, "start": utc_time(measured.start)}
+    return {**when, **document, **flat}
+
+
+def view(measured: Measured, target: Target, machine: kperf.Machine) -> Result:
+    """A measurement in every form."""
+    derived = derive_all(measured.rows, measured.duration_ns)
+    documents = [
+        _row_document(row, values, with_runs=measured.runs > 1)
+        for row, values in zip(measured.rows, derived)
+    ]
+    intervals = ("interval", "start") if measured.interval is not None else ()
+    return Result(
+        table=lambda: _table(measured, target, derived),
+        document=lambda: _document(measured, target, machine, documents),
+        csv_columns=(*intervals, *_CSV_COLUMNS),
+        csv_rows=lambda: [_csv_row(document, measured) for document in documents],
+    )
