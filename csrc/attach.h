@@ -7,4 +7,7 @@
 /* Opens the session's events for every thread of its pids: none missed, none counted twice. */
 int kp_attach_processes(struct kp_session *session);
 
+/* Returns when every thread that was inheriting counters in this moment has them. Best effort. */
+void kp_attach_await_newborn(const struct kp_session *session);
+
 #endif

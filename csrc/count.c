@@ -70,15 +70,16 @@ static int total_failed(const struct kp_session *session, const struct kp_cell *
                       session->tasks[cell->task].id.tid, "cannot read the counter");
 }
 
-static void set_total(struct kp_counts *counts, size_t row, const struct reading *reading, size_t value)
+static void set_total(struct kp_counts *counts, size_t row, const struct reading *reading,
+                      size_t value)
 {
     counts->value[row] = reading->values[value];
     counts->enabled[row] = reading->enabled;
     counts->running[row] = reading->running;
 }
 
-static int read_group_totals(const struct kp_session *session, size_t leader, struct kp_counts *counts,
-                             struct reading *reading)
+static int read_group_totals(const struct kp_session *session, size_t leader,
+                             struct kp_counts *counts, struct reading *reading)
 {
     const struct kp_cell *cells = &session->cells[leader];
     const struct kp_cell *open = first_open(cells);
@@ -94,8 +95,8 @@ static int read_group_totals(const struct kp_session *session, size_t leader, st
     return 0;
 }
 
-static int read_lone_totals(const struct kp_session *session, size_t leader, struct kp_counts *counts,
-                            struct reading *reading)
+static int read_lone_totals(const struct kp_session *session, size_t leader,
+                            struct kp_counts *counts, struct reading *reading)
 {
     for (uint32_t i = 0; i < session->cells[leader].members; i++) {
         const struct kp_cell *cell = &session->cells[leader + i];
@@ -108,14 +109,42 @@ static int read_lone_totals(const struct kp_session *session, size_t leader, str
     return 0;
 }
 
+/* How long a group's task was on its CPU while it was to be counted; 0 where no clock tells. It is
+ * read before the counters, and so is at most what they ran. */
+static int read_clock(const struct kp_session *session, const struct kp_cell *leader,
+                      uint64_t *there)
+{
+    struct reading reading = {.running = 0};
+    int failure = leader->clock >= 0 ? read_one(leader->clock, &reading) : 0;
+    *there = reading.running;
+    return failure != 0 ? total_failed(session, leader, failure) : 0;
+}
+
+/* For one task on one CPU: leaves out the time that it was elsewhere. */
+static void leave_elsewhere_out(const struct kp_session *session, size_t leader,
+                                struct kp_counts *counts, uint64_t there)
+{
+    const struct kp_cell *cells = &session->cells[leader];
+    if (session->tasks[cells->task].id.tid < 0 || cells->cpu < 0)
+        return;
+    for (size_t row = leader; row < leader + cells->members; row++)
+        counts->enabled[row] = there > counts->running[row] ? there : counts->running[row];
+}
+
 static int read_totals(const struct kp_session *session, struct kp_counts *counts)
 {
     struct reading reading;
+    uint64_t there;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < session->n_cells; i += session->cells[i].members)
-        rc = reads_whole_group(session, &session->cells[i])
-                 ? read_group_totals(session, i, counts, &reading)
-                 : read_lone_totals(session, i, counts, &reading);
+    for (size_t i = 0; rc == 0 && i < session->n_cells; i += session->cells[i].members) {
+        rc = read_clock(session, &session->cells[i], &there);
+        if (rc == 0)
+            rc = reads_whole_group(session, &session->cells[i])
+                     ? read_group_totals(session, i, counts, &reading)
+                     : read_lone_totals(session, i, counts, &reading);
+        if (rc == 0)
+            leave_elsewhere_out(session, i, counts, there);
+    }
     return rc;
 }
 
@@ -130,7 +159,8 @@ uint64_t kp_scale(uint64_t value, uint64_t enabled, uint64_t running)
     return scaled > UINT64_MAX ? UINT64_MAX : (uint64_t)scaled;
 }
 
-/* A pinned counter in error reads as zeros, behind what it had: that is no time, not a negative one. */
+/* A pinned counter in error reads as zeros, behind what it had: that is no time, not a negative
+ * one. */
 static uint64_t since(uint64_t now, uint64_t before)
 {
     return now > before ? now - before : 0;
@@ -138,7 +168,8 @@ static uint64_t since(uint64_t now, uint64_t before)
 
 static void take_delta(struct kp_cell *cell, struct kp_counts *counts, size_t row)
 {
-    uint64_t value = counts->value[row], enabled = counts->enabled[row], running = counts->running[row];
+    uint64_t value = counts->value[row], enabled = counts->enabled[row],
+             running = counts->running[row];
     counts->value[row] = value - cell->value;
     counts->enabled[row] = since(enabled, cell->enabled);
     counts->running[row] = since(running, cell->running);
@@ -222,13 +253,13 @@ int kp_session_read(struct kp_session *session, struct kp_counts **out)
     return 0;
 }
 
-int kp_task_readable(const struct kp_session *session, int32_t tid)
+int kp_task_readable(const struct kp_session *session, size_t task)
 {
     struct reading reading;
-    for (size_t i = 0; i < session->n_cells; i += session->cells[i].members) {
+    size_t end = session->tasks[task].first + session->tasks[task].n;
+    for (size_t i = session->tasks[task].first; i < end; i += session->cells[i].members) {
         const struct kp_cell *leader = &session->cells[i], *open = first_open(leader);
-        if (session->tasks[leader->task].id.tid == tid && open != NULL &&
-            reads_whole_group(session, leader) &&
+        if (open != NULL && reads_whole_group(session, leader) &&
             read_group(open->fd, leader->opened, &reading) == ECHILD)
             return 0;
     }

@@ -4,9 +4,10 @@
 
 #include "session.h"
 
-/* 1 if a task's groups can be read: a child that was born between the opening of two members has a
- * group of another shape, and the kernel then refuses to add it up (ECHILD). */
-int kp_task_readable(const struct kp_session *session, int32_t tid);
+/* 1 if the groups of one of the session's tasks can be read: a child that was born between the
+ * opening of two members has a group of another shape, and the kernel then refuses to add it up
+ * (ECHILD). */
+int kp_task_readable(const struct kp_session *session, size_t task);
 
 /* value x enabled / running without overflow, rounded. */
 uint64_t kp_scale(uint64_t value, uint64_t enabled, uint64_t running);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    SPARE = 64,        /* for the host program, and for the files that opening itself reads */
+    SPARE = 64,         /* for the host program, and for the files that opening itself reads */
     FIRST_LIFTED = 1024 /* select() serves descriptors below FD_SETSIZE: those stay with the host */
 };
 
@@ -55,7 +55,8 @@ int kp_descriptors_exhausted(int sys_errno, uint64_t needed)
 {
     struct rlimit limit = {0, 0};
     getrlimit(RLIMIT_NOFILE, &limit);
-    return kp_fail_budget(KP_E_FILES, sys_errno, needed, limit.rlim_cur, "too many file descriptors");
+    return kp_fail_budget(KP_E_FILES, sys_errno, needed, limit.rlim_cur,
+                          "too many file descriptors");
 }
 
 int kp_descriptor_lift(int fd)

@@ -2,9 +2,9 @@
  *
  * The whole interface between the collection core and Python.
  *
- * cffi reads everything between the two markers as it stands, so it holds plain declarations only: no
- * macro, no #if. Every fallible function returns 0 or a negative KP_E_* code and sets the calling
- * thread's error (kp_last_error); out parameters come last.
+ * cffi reads everything between the two markers as it stands, so it holds plain declarations only:
+ * no macro, no #if. Every fallible function returns 0 or a negative KP_E_* code and sets the
+ * calling thread's error (kp_last_error); out parameters come last.
  */
 #ifndef KPERF_CORE_H
 #define KPERF_CORE_H
@@ -59,7 +59,10 @@ enum kp_event_flag {
     KP_EVENT_EXCLUDE_GUEST = 16,
     KP_EVENT_HOST_BY_DEFAULT = 32, /* leave guests out where the PMU can tell them apart */
     KP_EVENT_PINNED = 64,
-    KP_EVENT_KERNEL_ONLY = 128 /* happens in the kernel only: without it there is nothing to count */
+    KP_EVENT_KERNEL_ONLY =
+        128,                  /* happens in the kernel only: without it nothing is left to count */
+    KP_EVENT_FREQUENCY = 256, /* period is a frequency in Hz */
+    KP_EVENT_TRACKING = 512   /* sampling: tells of processes and their mappings, nothing else */
 };
 
 /* One event, as perf_event_open wants it. */
@@ -70,6 +73,7 @@ struct kp_event {
     uint64_t config1; /* also a breakpoint's address */
     uint64_t config2; /* also a breakpoint's length */
     uint64_t config3;
+    uint64_t period; /* sampling: events between two samples */
     uint32_t bp_type;
     uint32_t precise;
     uint32_t leader;     /* index of its group's first event; its own index when alone */
@@ -132,8 +136,8 @@ struct kp_counts {
 struct kp_session;
 
 /* Opens every counter, disabled. */
-int kp_session_create(const struct kp_event *events, size_t n_events, const struct kp_target *target,
-                      uint32_t flags, struct kp_session **out);
+int kp_session_create(const struct kp_event *events, size_t n_events,
+                      const struct kp_target *target, uint32_t flags, struct kp_session **out);
 void kp_session_destroy(struct kp_session *session);
 
 /* For a forked child: closes its copies of the descriptors and touches nothing else. */
@@ -148,15 +152,190 @@ int kp_session_attach_report(const struct kp_session *session, struct kp_attach_
 int kp_session_read(struct kp_session *session, struct kp_counts **out);
 void kp_counts_destroy(struct kp_counts *counts);
 
+/* ---- sampling ---- */
+
+enum kp_sampling_flag {
+    KP_SAMPLING_CALLCHAIN = 1,
+    KP_SAMPLING_ADDR = 2,
+    KP_SAMPLING_RAW = 4 /* a tracepoint's fields */
+};
+
+struct kp_sampling {
+    uint32_t flags;
+    uint32_t max_stack; /* 0: the system's limit */
+    uint64_t branch_sample_type;
+    uint64_t ring_bytes;  /* a CPU; halved where the system allows less */
+    uint64_t store_bytes; /* beyond it samples are dropped, and counted */
+};
+
+/* What became of an event's samples since the last read. */
+struct kp_loss {
+    uint64_t samples;
+    uint64_t lost;         /* no room in the ring */
+    uint64_t lost_samples; /* dropped by the hardware or the kernel */
+    uint64_t throttled;    /* times the kernel stopped the event for a while */
+    uint64_t dropped;      /* no room in the store */
+};
+
+enum kp_mapping_number { KP_MAPPING_NONE = 0xfffffffd, KP_MAPPING_KERNEL = 0xfffffffe };
+
+struct kp_file_mapping {
+    uint64_t start;
+    uint64_t end;
+    uint64_t offset;
+    uint64_t inode; /* 0: not known */
+    uint32_t device_major;
+    uint32_t device_minor;
+    int32_t pid; /* whose record told of it */
+    uint32_t path;
+    uint8_t build_id[20];
+    uint8_t build_id_size; /* 0: not known */
+};
+
+/* Samples in order of time; columns of len items. Times in ns of CLOCK_MONOTONIC. */
+struct kp_samples {
+    uint64_t *time;
+    uint64_t *ip;
+    uint64_t *addr; /* NULL unless asked for */
+    uint64_t *period;
+    int32_t *pid;
+    int32_t *tid;
+    int32_t *cpu;
+    uint32_t *event;
+    uint32_t *comm;     /* a string */
+    uint32_t *stack;    /* a node: its frame is the innermost, its parent the caller's; 0: none */
+    uint64_t *extra_at; /* raw bytes or branches: where in extra; NULL unless asked for */
+    uint32_t *extra_size;
+    uint8_t *extra;
+    size_t n_extra;
+    size_t len;
+    uint64_t *stack_frame; /* of each node */
+    uint32_t *stack_parent;
+    size_t n_stacks;
+    uint64_t *frame_address;
+    uint32_t *frame_mapping; /* mapping + 1; see kp_mapping_number */
+    size_t n_frames;
+    struct kp_file_mapping *mappings;
+    size_t n_mappings;
+    char *strings;
+    uint64_t *string_offset;
+    size_t n_strings;
+    struct kp_loss *loss; /* one an event */
+    size_t n_events;
+    uint64_t side_lost; /* records of processes and mappings that went lost */
+    uint64_t malformed;
+    uint64_t ring_bytes; /* of the smallest ring */
+};
+
+struct kp_sampler;
+
+/* Opens the events for sampling, disabled, and starts the thread that empties their rings. Every
+ * event names its CPUs; one with KP_EVENT_TRACKING should come first. */
+int kp_sampler_create(const struct kp_event *events, size_t n_events,
+                      const struct kp_target *target, const struct kp_sampling *sampling,
+                      uint32_t flags, struct kp_sampler **out);
+void kp_sampler_destroy(struct kp_sampler *sampler);
+
+/* For a forked child, as kp_session_abandon: the thread and the rings are the parent's. */
+void kp_sampler_abandon(struct kp_sampler *sampler);
+struct kp_session *kp_sampler_session(struct kp_sampler *sampler);
+int kp_sampler_enable(struct kp_sampler *sampler);
+int kp_sampler_disable(struct kp_sampler *sampler);
+
+/* The samples since the last read; the caller destroys what it gets. */
+int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out);
+void kp_samples_destroy(struct kp_samples *samples);
+
+/* Samples added up by the chosen keys; the other keys are 0 in a row. */
+enum kp_hot_key {
+    KP_HOT_EVENT = 1,
+    KP_HOT_FRAME = 2, /* the innermost */
+    KP_HOT_STACK = 4,
+    KP_HOT_COMM = 8,
+    KP_HOT_PID = 16,
+    KP_HOT_TID = 32,
+    KP_HOT_CPU = 64
+};
+
+struct kp_hot_row {
+    uint64_t samples;
+    uint64_t period;
+    uint32_t event;
+    uint32_t frame;
+    uint32_t stack;
+    uint32_t comm;
+    int32_t pid;
+    int32_t tid;
+    int32_t cpu;
+    uint32_t reserved;
+};
+
+int kp_samples_hot(const struct kp_samples *samples, uint32_t keys, struct kp_hot_row **out,
+                   size_t *n_out);
+void kp_hot_destroy(struct kp_hot_row *rows);
+
+/* How many samples have each whole stack, how many pass through each node (both n_stacks long), and
+ * how many have each frame anywhere in their stack (n_frames long). */
+void kp_samples_occurrences(const struct kp_samples *samples, uint64_t *stacks, uint64_t *below,
+                            uint64_t *frames);
+
 /* 0 if the kernel would open this event for the calling thread (or on its CPUs). */
 int kp_event_probe(const struct kp_event *event);
 
-/* A launched command, held between fork and exec. path is executed as it stands; script_argv is what
- * /bin/sh gets where the file has no interpreter line. files_soft and files_hard are the descriptor
- * limits it runs under. */
+/* ---- symbols by address ---- */
+
+enum kp_no_symbol { KP_NO_SYMBOL = 0xffffffff };
+
+/* A section of an ELF file, at its number in the array. */
+struct kp_section {
+    uint64_t start;
+    uint64_t end;
+    uint32_t executable;
+    uint32_t reserved;
+};
+
+/* Symbols in order of their start, and the ranges of addresses that they name: a range reaches to
+ * the next one, and one of KP_NO_SYMBOL names nothing. */
+struct kp_symindex {
+    uint64_t *start;
+    uint64_t *end;
+    uint32_t *name; /* in names, NUL-terminated; kallsyms: with "\t[module]" behind it */
+    size_t len;
+    char *names;
+    size_t names_size;
+    uint64_t *range_start;
+    uint32_t *range_symbol;
+    size_t n_ranges;
+};
+
+/* Gathers symbols of any number of tables, or the lines of one text. Nothing in them is trusted;
+ * what makes no sense is left out. */
+struct kp_symbuild;
+int kp_symbuild_create(struct kp_symbuild **out);
+void kp_symbuild_destroy(struct kp_symbuild *build);
+
+/* A little-endian symbol table and its names; shift is added to every address. */
+int kp_symbuild_add_elf(struct kp_symbuild *build, int32_t is_64, const uint8_t *symbols,
+                        size_t symbols_size, const char *names, size_t names_size,
+                        const struct kp_section *sections, size_t n_sections, uint64_t shift);
+int kp_symbuild_add_kallsyms(struct kp_symbuild *build, const char *text, size_t size);
+int kp_symbuild_add_perf_map(struct kp_symbuild *build, const char *text, size_t size);
+
+/* Empties the build into an index. */
+int kp_symbuild_finish(struct kp_symbuild *build, struct kp_symindex **out);
+void kp_symindex_destroy(struct kp_symindex *index);
+
+/* The symbol of each address, or KP_NO_SYMBOL. */
+void kp_symindex_lookup(const struct kp_symindex *index, const uint64_t *addresses, size_t n,
+                        uint32_t *out);
+
+/* A launched command, held between fork and exec. path is executed as it stands; script_argv is
+ * what /bin/sh gets where the file has no interpreter line. files_soft and files_hard are the
+ * descriptor limits it runs under. */
 struct kp_child;
-int kp_child_create(const char *path, char *const *argv, char *const *script_argv, char *const *envp,
-                    uint64_t files_soft, uint64_t files_hard, struct kp_child **out);
+int kp_child_create(const char *path, char *const *argv, char *const *script_argv,
+                    char *const *envp, uint64_t files_soft, uint64_t files_hard,
+                    struct kp_child **out);
 int32_t kp_child_pid(const struct kp_child *child);
 int kp_child_release(struct kp_child *child);
 void kp_child_destroy(struct kp_child *child);

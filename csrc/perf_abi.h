@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The part of the kernel's perf_event interface that the core uses, declared here because the headers
- * of distributions lag behind their kernels. Source: perf_event_open(2). Kernels older than a field
- * accept the longer structure as long as the rest of it is zero.
+ * The part of the kernel's perf_event interface that the core uses, declared here because the
+ * headers of distributions lag behind their kernels. Source: perf_event_open(2). Kernels older than
+ * a field accept the longer structure as long as the rest of it is zero.
  */
 #ifndef KPERF_PERF_ABI_H
 #define KPERF_PERF_ABI_H
@@ -53,9 +53,36 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 
 #define KP_TYPE_HARDWARE 0u
 #define KP_TYPE_SOFTWARE 1u
+#define KP_TYPE_TRACEPOINT 2u
 #define KP_TYPE_HW_CACHE 3u
 #define KP_TYPE_BREAKPOINT 5u
 #define KP_SW_DUMMY 9u
+
+#define KP_ATTR_MMAP (1ULL << 8)
+#define KP_ATTR_COMM (1ULL << 9)
+#define KP_ATTR_FREQ (1ULL << 10)
+#define KP_ATTR_WATERMARK (1ULL << 14)
+#define KP_ATTR_MMAP2 (1ULL << 23)
+#define KP_ATTR_COMM_EXEC (1ULL << 24)
+#define KP_ATTR_KSYMBOL (1ULL << 29)
+#define KP_ATTR_BUILD_ID (1ULL << 34)
+
+#define KP_SAMPLE_IP (1ULL << 0)
+#define KP_SAMPLE_TID (1ULL << 1)
+#define KP_SAMPLE_TIME (1ULL << 2)
+#define KP_SAMPLE_ADDR (1ULL << 3)
+#define KP_SAMPLE_CALLCHAIN (1ULL << 5)
+#define KP_SAMPLE_CPU (1ULL << 7)
+#define KP_SAMPLE_PERIOD (1ULL << 8)
+#define KP_SAMPLE_RAW (1ULL << 10)
+#define KP_SAMPLE_BRANCH_STACK (1ULL << 11)
+#define KP_SAMPLE_IDENTIFIER (1ULL << 16)
+
+/* A call chain holds these between its addresses: they say whose the next ones are. */
+#define KP_CONTEXT_HV ((uint64_t)-32)
+#define KP_CONTEXT_KERNEL ((uint64_t)-128)
+#define KP_CONTEXT_USER ((uint64_t)-512)
+#define KP_CONTEXT_LOWEST ((uint64_t)-4095)
 
 #define KP_FORMAT_ENABLED (1ULL << 0)
 #define KP_FORMAT_RUNNING (1ULL << 1)
@@ -65,7 +92,22 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 #define KP_OPEN_CLOEXEC (1UL << 3)
 
 #define KP_RECORD_LOST 2u
+#define KP_RECORD_COMM 3u
+#define KP_RECORD_EXIT 4u
+#define KP_RECORD_THROTTLE 5u
+#define KP_RECORD_UNTHROTTLE 6u
 #define KP_RECORD_FORK 7u
+#define KP_RECORD_SAMPLE 9u
+#define KP_RECORD_MMAP2 10u
+#define KP_RECORD_LOST_SAMPLES 13u
+#define KP_RECORD_KSYMBOL 17u
+
+#define KP_MISC_CPUMODE 7u
+#define KP_MISC_KERNEL 1u
+#define KP_MISC_USER 2u
+#define KP_MISC_HYPERVISOR 3u
+#define KP_MISC_COMM_EXEC (1u << 13)
+#define KP_MISC_MMAP_BUILD_ID (1u << 14)
 
 struct kp_record_header {
     uint32_t type;
@@ -87,6 +129,9 @@ struct kp_record_lost {
     uint64_t id;
     uint64_t lost;
 };
+
+/* An event that counts nothing and may be opened wherever any may. */
+struct kp_attr kp_dummy_attr(void);
 
 int kp_perf_event_open(const struct kp_attr *attr, int32_t pid, int32_t cpu, int group_fd,
                        unsigned long flags);

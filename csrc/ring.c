@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The mmap ring that the kernel writes and we read: mapping, memory ordering, records over the edge. */
+ * The mmap ring that the kernel writes and we read: mapping, memory ordering, records over the
+ * edge. */
 #include "ring.h"
 
 #include "error.h"
@@ -13,7 +14,8 @@
 
 #define IOC_SET_OUTPUT 0x2405UL
 
-/* Where the kernel keeps its end and we keep ours (struct perf_event_mmap_page, ABI since 2.6.35). */
+/* Where the kernel keeps its end and we keep ours (struct perf_event_mmap_page, ABI since 2.6.35).
+ */
 enum { DATA_HEAD = 1024, DATA_TAIL = 1032 };
 
 int kp_ring_create(int fd, size_t bytes, struct kp_ring *ring)
@@ -24,7 +26,8 @@ int kp_ring_create(int fd, size_t bytes, struct kp_ring *ring)
         size *= 2;
     void *base;
     /* The locked memory that perf may use is limited: a smaller ring beats none. */
-    while ((base = mmap(NULL, page + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED &&
+    while ((base = mmap(NULL, page + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) ==
+               MAP_FAILED &&
            (errno == EPERM || errno == ENOMEM) && size > page)
         size /= 2;
     if (base == MAP_FAILED)
@@ -53,10 +56,12 @@ uint64_t kp_ring_walk(const uint8_t *data, uint64_t size, uint64_t tail, uint64_
                       kp_record_fn *take, void *context)
 {
     uint8_t whole[UINT16_MAX];
+    /* Records are multiples of 8 bytes, so no header lies across the edge. */
+    if (head - tail > size || head % 8 != 0 || tail % 8 != 0)
+        return head;
     while (head - tail >= sizeof(struct kp_record_header)) {
         struct kp_record_header header;
         uint64_t at = tail & (size - 1);
-        /* Records are multiples of 8 bytes, so a header never lies across the edge. */
         memcpy(&header, data + at, sizeof(header));
         if (header.size < sizeof(header) || header.size % 8 != 0 || header.size > head - tail)
             return head; /* not a record: nothing behind it can be told apart */
@@ -80,6 +85,7 @@ void kp_ring_drain(struct kp_ring *ring, kp_record_fn *take, void *context)
     uint64_t *head_word = (uint64_t *)(ring->base + DATA_HEAD);
     uint64_t *tail_word = (uint64_t *)(ring->base + DATA_TAIL);
     uint64_t head = __atomic_load_n(head_word, __ATOMIC_ACQUIRE);
-    uint64_t tail = kp_ring_walk(ring->base + ring->page, ring->size, *tail_word, head, take, context);
+    uint64_t tail =
+        kp_ring_walk(ring->base + ring->page, ring->size, *tail_word, head, take, context);
     __atomic_store_n(tail_word, tail, __ATOMIC_RELEASE);
 }

@@ -17,14 +17,23 @@
 #define IOC_ENABLE 0x2400UL
 #define IOC_DISABLE 0x2401UL
 
-enum { LIFT_ABOVE = 256, EVERYBODY = -1 };
+enum { LIFT_ABOVE = 256, EVERYBODY = -1, FELL_APART = ESTALE };
+
+struct kp_attr kp_dummy_attr(void)
+{
+    return (struct kp_attr){.type = KP_TYPE_SOFTWARE,
+                            .size = sizeof(struct kp_attr),
+                            .config = KP_SW_DUMMY,
+                            .flags = KP_ATTR_EXCLUDE_KERNEL | KP_ATTR_EXCLUDE_HV};
+}
 
 int kp_perf_event_open(const struct kp_attr *attr, int32_t pid, int32_t cpu, int group_fd,
                        unsigned long flags)
 {
     long fd;
     /* Interrupted: the target is just executing another program. */
-    while ((fd = syscall(SYS_perf_event_open, attr, pid, cpu, group_fd, flags)) < 0 && errno == EINTR)
+    while ((fd = syscall(SYS_perf_event_open, attr, pid, cpu, group_fd, flags)) < 0 &&
+           errno == EINTR)
         ;
     return (int)fd;
 }
@@ -42,9 +51,12 @@ static const struct {
     uint32_t event_flag;
     uint64_t attr_flag;
 } exclusions[] = {
-    {KP_EVENT_EXCLUDE_USER, KP_ATTR_EXCLUDE_USER}, {KP_EVENT_EXCLUDE_KERNEL, KP_ATTR_EXCLUDE_KERNEL},
-    {KP_EVENT_EXCLUDE_HV, KP_ATTR_EXCLUDE_HV},     {KP_EVENT_EXCLUDE_HOST, KP_ATTR_EXCLUDE_HOST},
-    {KP_EVENT_EXCLUDE_GUEST, KP_ATTR_EXCLUDE_GUEST}, {KP_EVENT_PINNED, KP_ATTR_PINNED},
+    {KP_EVENT_EXCLUDE_USER, KP_ATTR_EXCLUDE_USER},
+    {KP_EVENT_EXCLUDE_KERNEL, KP_ATTR_EXCLUDE_KERNEL},
+    {KP_EVENT_EXCLUDE_HV, KP_ATTR_EXCLUDE_HV},
+    {KP_EVENT_EXCLUDE_HOST, KP_ATTR_EXCLUDE_HOST},
+    {KP_EVENT_EXCLUDE_GUEST, KP_ATTR_EXCLUDE_GUEST},
+    {KP_EVENT_PINNED, KP_ATTR_PINNED},
 };
 
 static struct kp_attr attr_of(const struct kp_event *event)
@@ -86,6 +98,8 @@ static struct kp_attr session_attr(const struct kp_session *session, size_t inde
         attr.flags |= KP_ATTR_ENABLE_ON_EXEC;
     if (grouped && !state->status.lone_reads)
         attr.read_format |= KP_FORMAT_GROUP;
+    if (session->hooks != NULL)
+        session->hooks->prepare(session->hooks->context, event, &attr);
     return attr;
 }
 
@@ -133,6 +147,33 @@ static int fail_open(const struct kp_session *session, int failure, size_t event
 
 /* ---- opening ---- */
 
+/* Why a member was refused that may be innocent: its task ended meanwhile (ESRCH), or made a child
+ * and changed contexts with it, as the kernel does with tasks that have the same counters
+ * (FELL_APART: the leader is the child's now, and all must be opened anew). Both are told in words
+ * that could as well mean the event, so a dummy, which every group takes, is tried in its place. 0:
+ * it is the event. */
+static int group_trouble(const struct kp_attr *member, int32_t tid, int32_t cpu, int leader_fd)
+{
+    struct kp_attr attr = kp_dummy_attr();
+    /* The kernel takes no member whose clock or inheritance is not its leader's. */
+    attr.flags |= member->flags & (KP_ATTR_USE_CLOCKID | KP_ATTR_INHERIT);
+    attr.clockid = member->clockid;
+    int fd = kp_perf_event_open(&attr, tid, cpu, leader_fd, KP_OPEN_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+        return 0;
+    }
+    if (errno == EINVAL || errno == ENODEV)
+        return FELL_APART;
+    return errno == ESRCH ? ESRCH : 0;
+}
+
+/* The first descriptors may be low ones; what comes after must leave some to the host program. */
+static int place(const struct kp_session *session, int fd)
+{
+    return session->n_cells > LIFT_ABOVE ? kp_descriptor_lift(fd) : fd;
+}
+
 /* Opens one event; gives way on what this PMU or kernel lacks. Returns a descriptor or -errno. */
 static int open_one(struct kp_session *session, size_t index, const struct kp_task *id, int32_t cpu,
                     int leader_fd, int grouped)
@@ -145,14 +186,20 @@ static int open_one(struct kp_session *session, size_t index, const struct kp_ta
         struct kp_attr attr = session_attr(session, index, leader_fd < 0, grouped);
         int fd = kp_perf_event_open(&attr, pid, cpu, leader_fd, flags);
         if (fd >= 0)
-            return session->n_cells > LIFT_ABOVE ? kp_descriptor_lift(fd) : fd;
-        if (errno != EINVAL)
-            return -errno;
+            return place(session, fd);
+        int failure = errno;
+        int trouble =
+            leader_fd >= 0 && id->tid >= 0 ? group_trouble(&attr, pid, cpu, leader_fd) : 0;
+        if (trouble != 0)
+            return -trouble;
+        if (failure != EINVAL)
+            return -failure;
         if (session->events[index].flags & KP_EVENT_HOST_BY_DEFAULT && !state->no_guest_bit)
             state->no_guest_bit = 1;
         else if (grouped && session->flags & KP_INHERIT && !state->status.lone_reads)
             state->status.lone_reads = 1; /* kernels before 4.13 refuse inherit with group reads */
-        else
+        else if (session->hooks == NULL ||
+                 !session->hooks->give_way(session->hooks->context, &session->events[index]))
             return -EINVAL;
     }
 }
@@ -170,10 +217,12 @@ static int may_be_missing(const struct kp_session *session, size_t index, int fa
            lacks_event(failure, session->events[index].type);
 }
 
-static struct kp_cell *add_cell(struct kp_session *session, size_t event, int32_t cpu, uint32_t task)
+static struct kp_cell *add_cell(struct kp_session *session, size_t event, int32_t cpu,
+                                uint32_t task)
 {
     struct kp_cell *cell = &session->cells[session->n_cells++];
-    *cell = (struct kp_cell){.fd = -1, .event = (uint32_t)event, .cpu = cpu, .task = task};
+    *cell =
+        (struct kp_cell){.fd = -1, .clock = -1, .event = (uint32_t)event, .cpu = cpu, .task = task};
     return cell;
 }
 
@@ -185,8 +234,16 @@ static size_t group_size(const struct kp_session *session, size_t leader)
     return n;
 }
 
-/* Opens a group for one task on one CPU. An event that the machine lacks leaves the group smaller. */
-static int open_group(struct kp_session *session, size_t leader, size_t n, uint32_t task, int32_t cpu)
+static int tell_opened(const struct kp_session *session, size_t index, int32_t cpu, int fd)
+{
+    const struct kp_session_hooks *hooks = session->hooks;
+    return hooks == NULL ? 0 : hooks->opened(hooks->context, (uint32_t)index, cpu, fd);
+}
+
+/* Opens a group for one task on one CPU, or tells that it FELL_APART meanwhile. An event that the
+ * machine lacks leaves the group smaller. */
+static int try_group(struct kp_session *session, size_t leader, size_t n, uint32_t task,
+                     int32_t cpu)
 {
     const struct kp_task id = session->tasks[task].id;
     struct kp_cell *first = &session->cells[session->n_cells];
@@ -201,14 +258,96 @@ static int open_group(struct kp_session *session, size_t leader, size_t n, uint3
             mark_unsupported(session, index, -fd);
             continue;
         }
+        if (fd == -FELL_APART)
+            return FELL_APART;
         if (fd < 0)
             return fail_open(session, -fd, index, cpu, id.tid, leader_fd >= 0);
         cell->fd = fd;
         first->opened++;
+        int rc = tell_opened(session, index, cpu, fd);
+        if (rc != 0)
+            return rc;
         if (leader_fd < 0)
             leader_fd = fd;
     }
     return 0;
+}
+
+/* ---- time on a CPU ---- */
+
+/* A counter of one task on one CPU is enabled wherever the task is, and running only there: the
+ * difference is not the time in which the PMU was too full for it. That needs the time on that CPU,
+ * which a dummy tells, as it always has room. So has all software, which needs no telling. */
+static int may_lack_room(const struct kp_event *event)
+{
+    static const uint32_t always_there[] = {KP_TYPE_SOFTWARE, KP_TYPE_TRACEPOINT,
+                                            KP_TYPE_BREAKPOINT};
+    for (size_t i = 0; i < sizeof(always_there) / sizeof(always_there[0]); i++)
+        if (event->type == always_there[i])
+            return 0;
+    return 1;
+}
+
+static int needs_clock(const struct kp_session *session, size_t leader)
+{
+    int has_tasks = session->target.n_pids > 0 || session->target.n_tids > 0;
+    if (session->hooks != NULL || !has_tasks || session->events[leader].n_cpus == 0)
+        return 0;
+    for (size_t i = leader; i < leader + group_size(session, leader); i++)
+        if (may_lack_room(&session->events[i]))
+            return 1;
+    return 0;
+}
+
+static int open_clock(struct kp_session *session, struct kp_cell *leader)
+{
+    int32_t tid = session->tasks[leader->task].id.tid;
+    if (leader->opened == 0 || !needs_clock(session, leader->event))
+        return 0;
+    struct kp_attr attr = kp_dummy_attr();
+    attr.read_format = KP_FORMAT_ENABLED | KP_FORMAT_RUNNING;
+    attr.flags |= KP_ATTR_DISABLED | (session->flags & KP_INHERIT ? KP_ATTR_INHERIT : 0) |
+                  (session->flags & KP_ENABLE_ON_EXEC ? KP_ATTR_ENABLE_ON_EXEC : 0);
+    int fd = kp_perf_event_open(&attr, tid, leader->cpu, -1, KP_OPEN_CLOEXEC);
+    if (fd < 0)
+        return fail_open(session, errno, leader->event, leader->cpu, tid, 0);
+    leader->clock = place(session, fd);
+    return 0;
+}
+
+/* ---- groups and tasks ---- */
+
+static void close_cell(struct kp_cell *cell)
+{
+    if (cell->fd >= 0)
+        close(cell->fd);
+    if (cell->clock >= 0)
+        close(cell->clock);
+    cell->fd = cell->clock = -1;
+}
+
+static void close_cells(struct kp_session *session, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        close_cell(&session->cells[i]);
+}
+
+static int open_group(struct kp_session *session, size_t leader, size_t n, uint32_t task,
+                      int32_t cpu)
+{
+    enum { MOST_TRIES = 100 };
+    size_t first = session->n_cells;
+    for (int i = 0; i < MOST_TRIES; i++) {
+        int rc = try_group(session, leader, n, task, cpu);
+        if (rc == 0)
+            return open_clock(session, &session->cells[first]);
+        if (rc != FELL_APART)
+            return rc;
+        close_cells(session, first, session->n_cells);
+        session->n_cells = first;
+    }
+    return kp_fail_at(KP_E_BUSY, EAGAIN, (int32_t)leader, cpu, session->tasks[task].id.tid,
+                      "the task makes threads faster than a group can be opened");
 }
 
 static int make_room(struct kp_session *session)
@@ -231,13 +370,6 @@ static int make_room(struct kp_session *session)
         session->cells_room = room;
     }
     return 0;
-}
-
-static void close_cells(struct kp_session *session, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        if (session->cells[i].fd >= 0)
-            close(session->cells[i].fd);
 }
 
 static int open_groups(struct kp_session *session, uint32_t task)
@@ -303,22 +435,53 @@ void kp_session_close_task(struct kp_session *session, int32_t tid)
         session->cells[i].task--;
 }
 
+void kp_session_close_tasks_from(struct kp_session *session, size_t first)
+{
+    if (first >= session->n_tasks)
+        return;
+    size_t cell = session->tasks[first].first;
+    close_cells(session, cell, session->n_cells);
+    session->n_cells = cell;
+    session->n_tasks = first;
+}
+
 void kp_session_close_all(struct kp_session *session)
 {
-    close_cells(session, 0, session->n_cells);
-    session->n_cells = session->n_tasks = 0;
+    kp_session_close_tasks_from(session, 0);
 }
 
 /* ---- creation ---- */
 
+static int same_cpus(const struct kp_event *a, const struct kp_event *b)
+{
+    return a->n_cpus == b->n_cpus &&
+           (a->n_cpus == 0 || memcmp(a->cpus, b->cpus, a->n_cpus * sizeof(*a->cpus)) == 0);
+}
+
+/* The cells of a session are laid out by these rules. */
+static int check_group(const struct kp_event *events, size_t i)
+{
+    size_t leader = events[i].leader;
+    if (leader == i)
+        return 0;
+    if (i == 0 || leader != events[i - 1].leader)
+        return kp_fail_at(KP_E_ARGUMENT, 0, (int32_t)i, -1, -1, "a group must follow its leader");
+    if (i - leader >= KP_MOST_MEMBERS)
+        return kp_fail_at(KP_E_GROUP, 0, (int32_t)i, -1, -1, "a group of more than 256 events");
+    if (!same_cpus(&events[i], &events[leader]))
+        return kp_fail_at(KP_E_ARGUMENT, 0, (int32_t)i, -1, -1, "a group on different CPUs");
+    return 0;
+}
+
 static int copy_events(struct kp_session *session, const struct kp_event *events, size_t n)
 {
     size_t n_cpus = 0;
+    if (n == 0)
+        return kp_fail(KP_E_ARGUMENT, 0, "no events");
     for (size_t i = 0; i < n; i++) {
-        if (events[i].leader > i || events[events[i].leader].leader != events[i].leader)
-            return kp_fail_at(KP_E_ARGUMENT, 0, (int32_t)i, -1, -1, "a group must follow its leader");
-        if (i - events[i].leader >= KP_MOST_MEMBERS)
-            return kp_fail_at(KP_E_GROUP, 0, (int32_t)i, -1, -1, "a group of more than 256 events");
+        int rc = check_group(events, i);
+        if (rc != 0)
+            return rc;
         n_cpus += events[i].n_cpus;
     }
     session->events = calloc(n, sizeof(*session->events));
@@ -338,6 +501,9 @@ static int copy_events(struct kp_session *session, const struct kp_event *events
         session->states[i].status.supported = 1;
         session->cells_per_task += event->n_cpus > 0 ? event->n_cpus : 1;
     }
+    for (size_t i = 0; i < n; i += group_size(session, i))
+        if (needs_clock(session, i))
+            session->cells_per_task += session->events[i].n_cpus;
     return 0;
 }
 
@@ -353,7 +519,8 @@ static int open_threads(struct kp_session *session)
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < session->target.n_tids; i++) {
         int32_t tid = session->target.tids[i], pid = kp_task_process(tid);
-        rc = kp_session_open_task(session, (struct kp_task){.pid = pid < 0 ? tid : pid, .tid = tid});
+        rc =
+            kp_session_open_task(session, (struct kp_task){.pid = pid < 0 ? tid : pid, .tid = tid});
     }
     return rc;
 }
@@ -379,8 +546,8 @@ static void leave_kernel_out(struct kp_session *session)
 {
     session->user_only = 1;
     for (size_t i = 0; i < session->n_events; i++) {
-        if (session->events[i].flags & KP_EVENT_KERNEL_ONLY)
-            mark_unsupported(session, i, EACCES);
+        if (session->events[i].flags & (KP_EVENT_KERNEL_ONLY | KP_EVENT_EXCLUDE_USER))
+            mark_unsupported(session, i, EACCES); /* without the kernel there is nothing left */
         else if (!(session->events[i].flags & KP_EVENT_EXCLUDE_KERNEL))
             session->states[i].status.user_only = 1;
     }
@@ -408,8 +575,15 @@ static int open_or_give_way(struct kp_session *session)
                       refusal.message);
 }
 
-int kp_session_create(const struct kp_event *events, size_t n_events, const struct kp_target *target,
-                      uint32_t flags, struct kp_session **out)
+int kp_session_create(const struct kp_event *events, size_t n_events,
+                      const struct kp_target *target, uint32_t flags, struct kp_session **out)
+{
+    return kp_session_open(events, n_events, target, flags, NULL, 0, out);
+}
+
+int kp_session_open(const struct kp_event *events, size_t n_events, const struct kp_target *target,
+                    uint32_t flags, const struct kp_session_hooks *hooks, int32_t left_out,
+                    struct kp_session **out)
 {
     struct kp_session *session = calloc(1, sizeof(*session));
     if (session == NULL)
@@ -417,6 +591,8 @@ int kp_session_create(const struct kp_event *events, size_t n_events, const stru
     session->owner = getpid();
     session->flags = flags;
     session->target = *target;
+    session->hooks = hooks;
+    session->left_out = left_out;
     int rc = copy_events(session, events, n_events);
     if (rc == 0)
         rc = open_or_give_way(session);
@@ -444,40 +620,66 @@ void kp_session_destroy(struct kp_session *session)
 
 void kp_session_abandon(struct kp_session *session)
 {
-    for (size_t i = 0; i < session->n_cells; i++) {
-        if (session->cells[i].fd >= 0)
-            close(session->cells[i].fd);
-        session->cells[i].fd = -1;
-    }
+    close_cells(session, 0, session->n_cells);
 }
 
 /* ---- use ---- */
 
+/* The clock runs within the time that its counter is enabled, so that the share is at most the
+ * whole. */
+static int switch_one(int fd, int clock, unsigned long request)
+{
+    int first = request == IOC_ENABLE ? fd : clock;
+    int second = request == IOC_ENABLE ? clock : fd;
+    if (first >= 0 && ioctl(first, request, 0) != 0)
+        return -1;
+    return second >= 0 ? ioctl(second, request, 0) : 0;
+}
+
 static int on_every_leader(struct kp_session *session, unsigned long request, const char *what)
 {
-    int rc = kp_session_check_owner(session), leading = -1;
+    int rc = kp_session_check_owner(session), leading = -1, clock = -1;
     for (size_t i = 0; rc == 0 && i < session->n_cells; i++) {
         struct kp_cell *cell = &session->cells[i];
-        if (cell->members > 0)
+        if (cell->members > 0) {
             leading = 1; /* the first open cell of each group leads it */
+            clock = cell->clock;
+        }
         if (cell->fd < 0 || leading != 1)
             continue;
         leading = 0;
-        if (ioctl(cell->fd, request, 0) != 0)
+        if (switch_one(cell->fd, clock, request) != 0)
             rc = kp_fail_at(KP_E_SYSTEM, errno, (int32_t)cell->event, cell->cpu,
                             session->tasks[cell->task].id.tid, what);
     }
     return rc;
 }
 
+/* A newborn takes over the state that its maker's counter had a moment before it is linked to the
+ * one that an ioctl goes through: where the maker itself inherited, the ioctl may miss the newborn,
+ * and with it all that it makes later. So it is done again when those are linked, and once more for
+ * what they made meanwhile where threads come and go. */
+static int switch_all(struct kp_session *session, unsigned long request, const char *what)
+{
+    int again = session->attach.watched ? 2 : 1;
+    int rc = on_every_leader(session, request, what);
+    if (!(session->flags & KP_INHERIT) || session->n_tasks == 0 || session->tasks[0].id.tid < 0)
+        return rc;
+    for (int i = 0; rc == 0 && i < again; i++) {
+        kp_attach_await_newborn(session);
+        rc = on_every_leader(session, request, what);
+    }
+    return rc;
+}
+
 int kp_session_enable(struct kp_session *session)
 {
-    return on_every_leader(session, IOC_ENABLE, "cannot enable");
+    return switch_all(session, IOC_ENABLE, "cannot enable");
 }
 
 int kp_session_disable(struct kp_session *session)
 {
-    return on_every_leader(session, IOC_DISABLE, "cannot disable");
+    return switch_all(session, IOC_DISABLE, "cannot disable");
 }
 
 int kp_session_event_status(const struct kp_session *session, size_t event,

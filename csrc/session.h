@@ -7,8 +7,9 @@
 
 #include <sys/types.h>
 
-/* One opened counter: an event, for a task or for everybody, on a CPU or wherever the task runs. The
- * members of a group stand behind their leader, those that this machine lacks included (fd -1). */
+/* One opened counter: an event, for a task or for everybody, on a CPU or wherever the task runs.
+ * The members of a group stand behind their leader, those that this machine lacks included (fd -1).
+ */
 struct kp_cell {
     int fd;
     int32_t cpu;
@@ -16,10 +17,23 @@ struct kp_cell {
     uint32_t task;    /* index into tasks */
     uint32_t members; /* in a leader: cells of its group from here on; in a member: 0 */
     uint32_t opened;  /* in a leader: how many of those are open */
+    int clock; /* in a leader: counts the time that its task is on its CPU; -1 where that is not
+                  needed */
     uint64_t value, enabled, running; /* as of the last read */
 };
 
 enum { KP_MOST_MEMBERS = 256 };
+
+struct kp_attr;
+
+/* What a kind of session adds to the opening of its events; every member may be NULL. */
+struct kp_session_hooks {
+    void (*prepare)(void *context, const struct kp_event *event, struct kp_attr *attr);
+    /* The kernel refused an event with EINVAL: 1 if it is worth another try. */
+    int (*give_way)(void *context, const struct kp_event *event);
+    int (*opened)(void *context, uint32_t event, int32_t cpu, int fd);
+    void *context;
+};
 
 struct kp_event_state {
     struct kp_event_status status;
@@ -45,15 +59,23 @@ struct kp_session {
     struct kp_session_task *tasks;
     size_t n_cells, cells_room, n_tasks, tasks_room;
     uint64_t cells_per_task;
+    const struct kp_session_hooks *hooks; /* NULL: counting */
+    int32_t left_out;                     /* a thread of ours that is nobody's target, or 0 */
     int user_only;
     struct kp_attach_report attach;
 };
+
+/* Opens a session of another kind than counting; see kp_session_create. */
+int kp_session_open(const struct kp_event *events, size_t n_events, const struct kp_target *target,
+                    uint32_t flags, const struct kp_session_hooks *hooks, int32_t left_out,
+                    struct kp_session **out);
 
 /* Opens every event for a task. KP_E_NO_PROCESS: it is gone, and nothing of it stays. */
 int kp_session_open_task(struct kp_session *session, struct kp_task id);
 
 /* Closes a task's counters, and with them those that its children inherited. */
 void kp_session_close_task(struct kp_session *session, int32_t tid);
+void kp_session_close_tasks_from(struct kp_session *session, size_t first);
 void kp_session_close_all(struct kp_session *session);
 
 /* A forked child must not touch its parent's counters. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Whom to watch: a process's threads, and a launched command held before its exec. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* pipe2 */
+#endif
 #include "target.h"
 
 #include "error.h"
@@ -36,14 +39,19 @@ int kp_tasks_add_process(struct kp_tasks *tasks, int32_t pid)
     char path[40];
     snprintf(path, sizeof(path), "/proc/%d/task", pid);
     DIR *dir = opendir(path);
-    if (dir == NULL)
-        return kp_fail_at(errno == ENOENT ? KP_E_NO_PROCESS : KP_E_SYSTEM, errno, -1, -1, pid,
+    if (dir == NULL) {
+        int failure = errno; /* one that exists is missing only where /proc is */
+        int gone = failure == ENOENT && kill(pid, 0) != 0 && errno == ESRCH;
+        return kp_fail_at(gone ? KP_E_NO_PROCESS : KP_E_SYSTEM, failure, -1, -1, pid,
                           "cannot list the threads");
+    }
     int rc = 0;
+    int32_t process = kp_task_process(pid); /* any thread's number stands for its process */
     for (struct dirent *entry; rc == 0 && (entry = readdir(dir)) != NULL;) {
         int32_t tid = atoi(entry->d_name);
         if (tid > 0)
-            rc = kp_tasks_add(tasks, (struct kp_task){.pid = pid, .tid = tid});
+            rc = kp_tasks_add(tasks,
+                              (struct kp_task){.pid = process > 0 ? process : pid, .tid = tid});
     }
     closedir(dir);
     return rc;
@@ -82,6 +90,27 @@ int32_t kp_task_process(int32_t tid)
     return line == NULL ? -1 : atoi(line + 6);
 }
 
+int kp_task_sleeps(int32_t tid)
+{
+    char path[40], text[512];
+    snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+    if (read_small(path, text, sizeof(text)) <= 0)
+        return 0;
+    const char *name_end = strrchr(text, ')'); /* the name before it may hold anything */
+    return name_end != NULL && name_end[1] == ' ' && name_end[2] != '\0' &&
+           strchr("STt", name_end[2]) != NULL;
+}
+
+int64_t kp_task_turns(int32_t tid)
+{
+    char path[40], text[96];
+    long long turns;
+    snprintf(path, sizeof(path), "/proc/%d/schedstat", tid);
+    if (read_small(path, text, sizeof(text)) <= 0 || sscanf(text, "%*u %*u %lld", &turns) != 1)
+        return -1;
+    return turns;
+}
+
 void kp_task_comm(int32_t tid, char *comm)
 {
     char path[40], text[32];
@@ -89,9 +118,9 @@ void kp_task_comm(int32_t tid, char *comm)
     ssize_t n = read_small(path, text, sizeof(text));
     if (n <= 0)
         return;
+    n -= text[n - 1] == '\n'; /* the file's own: a name may hold others */
     memset(comm, 0, 16);
-    for (ssize_t i = 0; i < n && i < 15 && text[i] != '\n'; i++)
-        comm[i] = text[i];
+    memcpy(comm, text, n < 15 ? (size_t)n : 15);
 }
 
 /* ---- a command, held between fork and exec ---- */
@@ -141,8 +170,9 @@ static void close_pair(const int *pair)
     close(pair[1]);
 }
 
-int kp_child_create(const char *path, char *const *argv, char *const *script_argv, char *const *envp,
-                    uint64_t files_soft, uint64_t files_hard, struct kp_child **out)
+int kp_child_create(const char *path, char *const *argv, char *const *script_argv,
+                    char *const *envp, uint64_t files_soft, uint64_t files_hard,
+                    struct kp_child **out)
 {
     int go[2], report[2];
     struct kp_child *child = calloc(1, sizeof(*child));
@@ -197,7 +227,8 @@ int32_t kp_child_pid(const struct kp_child *child)
 
 static int exec_failure(int failure)
 {
-    int code = failure == ENOENT || failure == ENOTDIR ? KP_E_COMMAND_MISSING : KP_E_COMMAND_REFUSED;
+    int code =
+        failure == ENOENT || failure == ENOTDIR ? KP_E_COMMAND_MISSING : KP_E_COMMAND_REFUSED;
     return kp_fail(code, failure, "cannot execute the command");
 }
 

@@ -25,6 +25,12 @@ void kp_tasks_free(struct kp_tasks *tasks);
 /* The process of a thread, or -1. */
 int32_t kp_task_process(int32_t tid);
 
+/* 1 if a thread is asleep by its own will (or stopped): nothing is being born of it. */
+int kp_task_sleeps(int32_t tid);
+
+/* How often a thread was given a CPU: 0 until it ran first, -1 where this kernel does not tell. */
+int64_t kp_task_turns(int32_t tid);
+
 /* 16 bytes padded with NUL; untouched where the thread is gone. */
 void kp_task_comm(int32_t tid, char *comm);
 
