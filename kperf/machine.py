@@ -7,14 +7,20 @@ tested without it. Everything is read when it is asked for and kept: a session n
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from functools import cache
 
+from kperf._cached import cached_property
 from kperf.errors import Error, error
 
 _EVENT_SOURCE = "sys/bus/event_source/devices"
 _CPU = "sys/devices/system/cpu"
 _NODE = "sys/devices/system/node"
 _TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+
+
+# What stands in cpuN/topology for "unknown": no file, -1, and the BAD_APICID that x86 kernels show
+# as the cluster of a CPU whose caches they could not tell (arch/x86/include/asm/apicdef.h).
+_UNKNOWN_PLACES = (None, -1, 0xFFFF)
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
@@ -25,7 +31,7 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     cpus: set[int] = set()
     for part in text.strip().split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        if not _is_number(first) or (dash and not _is_number(last)):
             raise ValueError(f"'{part.strip()}' is no CPU number and no range such as 0-3")
         low, high = int(first), int(last) if dash else int(first)
         if high < low:
@@ -34,6 +40,10 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
             raise ValueError(f"there is no CPU {high}")
         cpus.update(range(low, high + 1))
     return tuple(sorted(cpus))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def format_cpu_list(cpus: tuple[int, ...]) -> str:
@@ -48,6 +58,13 @@ def format_cpu_list(cpus: tuple[int, ...]) -> str:
             start = cpu
         previous = cpu
     return ",".join(parts)
+
+
+# Files in events/ that say something of the event whose name they begin with.
+_COMPANIONS = (".scale", ".unit", ".per-pkg", ".snapshot")
+
+
+_INFINITE = float("inf")
 
 
 class Pmu:
@@ -72,13 +89,27 @@ class Pmu:
 
     @cached_property
     def cpus(self) -> tuple[int, ...] | None:
-        """The CPUs whose core PMU this is; None where the kernel does not say (one PMU for all)."""
-        return self.machine.read_cpus(f"{self._path}/cpus")
+        """The CPUs whose core PMU this is; None where the kernel does not say (one PMU for all).
+
+        Empty where all of them are offline.
+        """
+        return self._cpu_file("cpus")
 
     @cached_property
     def cpumask(self) -> tuple[int, ...] | None:
         """The CPUs that read a device's counters; None for what is no device."""
-        return self.machine.read_cpus(f"{self._path}/cpumask")
+        return self._cpu_file("cpumask")
+
+    def _cpu_file(self, name: str) -> tuple[int, ...] | None:
+        """None: no such file. Empty: a file, but no CPU in it that can be read."""
+        if self.machine.read(f"{self._path}/{name}") is None:
+            return None
+        return self.machine.read_cpus(f"{self._path}/{name}") or ()
+
+    @cached_property
+    def midr(self) -> tuple[int, int] | None:
+        """Implementer and part of the cores that this core PMU belongs to; None if not Arm's."""
+        return self.machine.midr_of(min(self.cpus or (0,)))
 
     @property
     def is_core(self) -> bool:
@@ -90,14 +121,15 @@ class Pmu:
 
     @cached_property
     def formats(self) -> dict[str, str]:
-        """Term to bits, such as {'event': 'config:0-7,32-35'}."""
-        return self.machine.read_dir(f"{self._path}/format")
+        """Term to bits, such as {'event': 'config:0-7,32-35'}; "" for a file that is closed."""
+        path = f"{self._path}/format"
+        return {n: self.machine.read(f"{path}/{n}") or "" for n in self.machine.list_dir(path)}
 
     @cached_property
     def event_names(self) -> tuple[str, ...]:
-        """The names in events/, without their .scale and .unit companions."""
+        """The names in events/, without their .scale, .unit and other companions."""
         names = self.machine.list_dir(f"{self._path}/events")
-        return tuple(sorted(n for n in names if "." not in n))
+        return tuple(n for n in names if not n.endswith(_COMPANIONS))
 
     def event_terms(self, name: str) -> str | None:
         """The terms that a named event stands for, such as 'event=0x11,umask=0x1'."""
@@ -112,13 +144,22 @@ class Pmu:
         if text is None:
             return 1.0
         try:
-            return float(text)
+            scale = float(text)
         except ValueError:
+            scale = _INFINITE
+        if not abs(scale) < _INFINITE:  # "nan" is not
             raise error(
                 Error.INVALID_EVENT,
-                f"the scale of {self.name}/{name}/ is '{text}', which is no number",
-                hint=f"report /{self._path}/events/{name}.scale to the driver's authors",
-            ) from None
+                f"{self.name}: events/{name}.scale says '{text}', which is no number",
+                hint="report it to the driver's authors, or write the event's terms instead",
+            )
+        return scale
+
+
+def _pairs(block: str) -> dict[str, str]:
+    """Lines of 'key : value'."""
+    lines = (line.partition(":") for line in block.splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}
 
 
 class Machine:
@@ -160,11 +201,6 @@ class Machine:
         except OSError:
             return []
 
-    def read_dir(self, path: str) -> dict[str, str]:
-        """Every readable file of a directory: name to text."""
-        texts = ((name, self.read(f"{path}/{name}")) for name in self.list_dir(path))
-        return {name: text for name, text in texts if text is not None}
-
     # ---- CPUs ----
 
     @cached_property
@@ -176,9 +212,9 @@ class Machine:
         return self.read_cpus(f"{_CPU}/present") or self.online_cpus
 
     def cpu_topology(self, cpu: int, name: str) -> int | None:
-        """One number of cpuN/topology; None where the kernel does not know it (-1 or no file)."""
+        """One number of cpuN/topology; None where the kernel does not know it."""
         value = self.read_int(f"{_CPU}/cpu{cpu}/topology/{name}")
-        return value if value is not None and value >= 0 else None
+        return None if value in _UNKNOWN_PLACES else value
 
     def nodes(self) -> tuple[int, ...]:
         """The NUMA nodes; empty on a kernel without NUMA."""
@@ -187,36 +223,46 @@ class Machine:
     def node_cpus(self, node: int) -> tuple[int, ...]:
         return self.read_cpus(f"{_NODE}/node{node}/cpulist") or ()
 
+    def _cpuinfo(self, cpu: int) -> dict[str, str]:
+        """A CPU's block of /proc/cpuinfo; the first one where none is its own."""
+        blocks = (self.read("proc/cpuinfo") or "").split("\n\n")
+        own = (
+            block for block in blocks if _pairs(block.partition("\n")[0]) == {"processor": str(cpu)}
+        )
+        return _pairs(next(own, blocks[0]))
+
     @cached_property
-    def _cpuinfo(self) -> dict[str, str]:
-        """The first block of /proc/cpuinfo."""
-        block = (self.read("proc/cpuinfo") or "").split("\n\n", 1)[0]
-        pairs = (line.partition(":") for line in block.splitlines())
-        return {key.strip(): value.strip() for key, _, value in pairs}
+    def _first_cpuinfo(self) -> dict[str, str]:
+        return self._cpuinfo(self.online_cpus[0])
+
+    def midr_of(self, cpu: int) -> tuple[int, int] | None:
+        """Implementer and part of an Arm core, from MIDR_EL1 or /proc/cpuinfo; None elsewhere."""
+        register = self.read_int(f"{_CPU}/cpu{cpu}/regs/identification/midr_el1")
+        if register is not None:
+            return register >> 24 & 0xFF, register >> 4 & 0xFFF
+        info = self._cpuinfo(cpu)
+        try:
+            return int(info["CPU implementer"], 0), int(info["CPU part"], 0)
+        except (KeyError, ValueError):
+            return None
 
     @cached_property
     def midr(self) -> tuple[int, int] | None:
-        """Implementer and part of an Arm core, from MIDR_EL1 or /proc/cpuinfo; None elsewhere."""
-        register = self.read_int(f"{_CPU}/cpu0/regs/identification/midr_el1")
-        if register is not None:
-            return register >> 24 & 0xFF, register >> 4 & 0xFFF
-        try:
-            return int(self._cpuinfo["CPU implementer"], 0), int(self._cpuinfo["CPU part"], 0)
-        except (KeyError, ValueError):
-            return None
+        """Implementer and part of the first core that is online; None elsewhere than on Arm."""
+        return self.midr_of(self.online_cpus[0])
 
     @cached_property
     def arch(self) -> str:
         """As `uname -m` says; from /proc/cpuinfo in a copied tree."""
         if self.is_live:
             return os.uname().machine
-        return "aarch64" if "CPU implementer" in self._cpuinfo else "x86_64"
+        return "aarch64" if "CPU implementer" in self._first_cpuinfo else "x86_64"
 
     @cached_property
     def cpu_model(self) -> str | None:
         """What the CPU calls itself; for Arm cores of our tables their name."""
-        if "model name" in self._cpuinfo:
-            return self._cpuinfo["model name"]
+        if "model name" in self._first_cpuinfo:
+            return self._first_cpuinfo["model name"]
         if self.midr is None:
             return None
         from kperf.events.arm import core_events
@@ -227,6 +273,11 @@ class Machine:
     @cached_property
     def kernel(self) -> str | None:
         return self.read("proc/sys/kernel/osrelease")
+
+    @cached_property
+    def max_sample_rate(self) -> int | None:
+        """kernel.perf_event_max_sample_rate, in samples a second; None where it is not known."""
+        return self.read_int("proc/sys/kernel/perf_event_max_sample_rate")
 
     @cached_property
     def paranoid(self) -> int | None:
@@ -247,8 +298,12 @@ class Machine:
 
     @cached_property
     def core_pmus(self) -> tuple[Pmu, ...]:
-        """The PMUs of the CPU cores: one, or several where cores differ; none in most guests."""
-        return tuple(pmu for pmu in map(self.pmu, self.pmu_names) if pmu.is_core)
+        """The PMUs of the CPU cores: one, or several where cores differ; none in most guests.
+
+        Those of cores that are all offline are left out.
+        """
+        pmus = map(self.pmu, self.pmu_names)
+        return tuple(pmu for pmu in pmus if pmu.is_core and pmu.cpus != ())
 
     # ---- tracefs ----
 
@@ -257,8 +312,14 @@ class Machine:
         for path in _TRACEFS:
             if os.path.isdir(f"{self.root}{path}/events"):
                 return f"{self.root}{path}/events"
+        if not _may_enter(self.root + _TRACEFS[0]):  # mounted, and closed: only open to root
+            raise _tracefs_refused(f"/{_TRACEFS[0]}")
         if not self.is_live:
-            raise error(Error.TRACEFS_UNAVAILABLE, f"{self.root} has no copy of tracefs")
+            raise error(
+                Error.TRACEFS_UNAVAILABLE,
+                f"{self.root} has no copy of tracefs",
+                hint=f"copy {_TRACEFS[0]}/events into it as well",
+            )
         return f"{_own_tracefs()}/events"
 
     def trace_systems(self) -> list[str]:
@@ -274,10 +335,21 @@ class Machine:
         try:
             with open(f"{self._events_dir}/{system}/{name}/id", encoding="ascii") as file:
                 return int(file.read())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return None
         except PermissionError:
             raise _tracefs_refused(self._events_dir) from None
+        except (OSError, ValueError):
+            return None
+
+
+def _may_enter(path: str) -> bool:
+    """Whether a directory can be looked into, or is not there at all."""
+    try:
+        os.stat(f"{path}/.")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _trace_dirs(path: str) -> list[str]:
@@ -299,10 +371,11 @@ def _tracefs_refused(path: str) -> Exception:
     )
 
 
+@cache
 def _own_tracefs() -> str:
     """A tracefs that only this process sees, for systems where none is mounted.
 
-    Its descriptor is left open on purpose: the mount lives as long as it, and no longer.
+    Its descriptor is left open on purpose, one a process: the mount lives as long as it.
     """
     from kperf._core import ffi, lib
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import NamedTuple
 
+from kperf._cached import cached_property
 from kperf.machine import Machine
 
 

@@ -361,3 +361,10 @@ def core_events(implementer: int, part: int) -> ArmCore | None:
     events += [ArmEvent(name, *entry) for name, entry in data.own.items()]
     events.sort(key=lambda event: event.code)
     return ArmCore(data.name, data.source, tuple(events))
+
+
+@cache
+def core_codes(implementer: int, part: int) -> dict[str, int]:
+    """The numbers of one core's named events; empty for a core without a table."""
+    core = core_events(implementer, part)
+    return {event.name: event.code for event in core.events} if core else {}

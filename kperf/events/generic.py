@@ -5,7 +5,12 @@ Source: perf_event_open(2) for the numbers; perf-list(1) for the names.
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import NamedTuple
+
+from kperf.events.event import CORE, Event
+from kperf.events.event import SOFTWARE as SOFTWARE_KIND
 
 TYPE_HARDWARE = 0
 TYPE_SOFTWARE = 1
@@ -99,13 +104,13 @@ _POSSIBLE: tuple[tuple[int, ...], ...] = (
 def cache_names() -> dict[str, int]:
     """The listed cache events: name to config."""
     names: dict[str, int] = {}
-    for cache, operations in enumerate(_POSSIBLE):
+    for index, operations in enumerate(_POSSIBLE):
         for operation in operations:
             plural = _OPERATIONS[operation][0] + ("es" if operation == 2 else "s")
-            stem = f"{_CACHES[cache][0]}-{plural}"
-            misses = f"{_CACHES[cache][0]}-{_OPERATIONS[operation][0]}-misses"
-            names[stem] = cache | operation << 8
-            names[misses] = cache | operation << 8 | 1 << 16
+            stem = f"{_CACHES[index][0]}-{plural}"
+            misses = f"{_CACHES[index][0]}-{_OPERATIONS[operation][0]}-misses"
+            names[stem] = index | operation << 8
+            names[misses] = index | operation << 8 | 1 << 16
     return names
 
 
@@ -122,25 +127,55 @@ def _take(rest: str, table: tuple[tuple[str, ...], ...]) -> tuple[int, str] | No
 
 
 def cache_config(name: str) -> int | None:
-    """The config of a cache event in any of perf's spellings; None if it is none."""
-    cache = _take(name.lower(), _CACHES)
-    if cache is None:
+    """The config of a cache event in any of perf's spellings; None if it is none.
+
+    Operation and result may stand in either order; without them, reads are meant, and all of them.
+    """
+    taken = None if name.endswith("-") else _take(name.lower(), _CACHES)
+    if taken is None:
         return None
-    operation, result, rest = 0, 0, cache[1]
-    taken = _take(rest, _OPERATIONS)
-    if taken is not None:
-        operation, rest = taken
-    taken = _take(rest, _RESULTS)
-    if taken is not None:
-        result, rest = taken
-    if rest or not cache[1] or operation not in _POSSIBLE[cache[0]]:
+    index, rest = taken
+    found = {"operation": 0, "result": 0}
+    left = {"operation": _OPERATIONS, "result": _RESULTS}
+    while rest:
+        for part, table in left.items():
+            taken = _take(rest, table)
+            if taken is not None:
+                found[part], rest = taken
+                del left[part]
+                break
+        else:
+            return None
+    if found["operation"] not in _POSSIBLE[index]:
         return None
-    return cache[0] | operation << 8 | result << 16
+    return index | found["operation"] << 8 | found["result"] << 16
 
 
-# What the generic names are called in the sysfs events of Arm core PMUs: where cores differ, each
-# kind has a PMU of its own, and kernels before 6.6 open a generic event on the first one only.
-ARM_NAMES: dict[str, tuple[str, ...]] = {
+_RAW = "r(?:0x)?([0-9a-fA-F]{1,16})"
+
+
+def event_of(name: str) -> Event | None:
+    """An event that every machine knows by name, or a raw code."""
+    lower = name.lower()
+    lower = ALIASES.get(lower, lower)
+    if lower in HARDWARE:
+        return Event(name, CORE, TYPE_HARDWARE, HARDWARE[lower].config)
+    if lower in SOFTWARE:
+        row = SOFTWARE[lower]
+        event = Event(name, SOFTWARE_KIND, TYPE_SOFTWARE, row.config)
+        return event._replace(unit=row.unit, kernel_only=row.kernel_only)
+    cache = cache_config(name)
+    if cache is not None:
+        return Event(name, CORE, TYPE_HW_CACHE, cache)
+    raw = re.fullmatch(_RAW, name)
+    return Event(name, CORE, TYPE_RAW, int(raw[1], 16)) if raw is not None else None
+
+
+# What the generic events are called in the sysfs events of Arm core PMUs, by type and config: where
+# cores differ, each kind has a PMU of its own, and kernels without extended types open a generic
+# event on the first one only. Source: armv8_pmuv3_perf_map and armv8_pmuv3_perf_cache_map in
+# drivers/perf/arm_pmuv3.c.
+_ARM_HARDWARE: dict[str, tuple[str, ...]] = {
     "cycles": ("cpu_cycles",),
     "instructions": ("inst_retired",),
     "cache-references": ("l1d_cache",),
@@ -151,3 +186,30 @@ ARM_NAMES: dict[str, tuple[str, ...]] = {
     "stalled-cycles-frontend": ("stall_frontend",),
     "stalled-cycles-backend": ("stall_backend",),
 }
+_ARM_CACHES: dict[str, tuple[str, ...]] = {
+    "L1-dcache-loads": ("l1d_cache",),
+    "L1-dcache-load-misses": ("l1d_cache_refill",),
+    "L1-icache-loads": ("l1i_cache",),
+    "L1-icache-load-misses": ("l1i_cache_refill",),
+    "LLC-loads": ("ll_cache_rd",),
+    "LLC-load-misses": ("ll_cache_miss_rd",),
+    "dTLB-loads": ("l1d_tlb",),
+    "dTLB-load-misses": ("l1d_tlb_refill",),
+    "iTLB-loads": ("l1i_tlb",),
+    "iTLB-load-misses": ("l1i_tlb_refill",),
+    "branch-loads": ("br_pred",),
+    "branch-load-misses": ("br_mis_pred",),
+}
+
+
+@cache
+def _arm_table() -> dict[tuple[int, int], tuple[str, ...]]:
+    table = {(TYPE_HARDWARE, HARDWARE[name].config): own for name, own in _ARM_HARDWARE.items()}
+    configs = cache_names()
+    table.update({(TYPE_HW_CACHE, configs[name]): own for name, own in _ARM_CACHES.items()})
+    return table
+
+
+def arm_names(kind: int, config: int) -> tuple[str, ...]:
+    """The names that an Arm core PMU may have for a generic event, the best first."""
+    return _arm_table().get((kind, config), ())

@@ -13,10 +13,12 @@ from kperf.errors import Error, KperfError, error
 
 
 class EventText(NamedTuple):
-    """One event as it was written, and the modifiers that its group adds."""
+    """One event as it was written, the modifiers that its group adds, and what else is left out."""
 
     text: str
     group_modifiers: str = ""
+    exclude_user: bool = False
+    exclude_kernel: bool = False
 
 
 class GroupText(NamedTuple):
@@ -63,7 +65,8 @@ class _Parser:
         self.at = match.end()
         name = match.group().strip()
         if self.peek() == "/":
-            raise _bad(self.text, f"has a '/' without its partner after '{name}'")
+            where = f"without its partner after '{name}'" if name else "with no PMU before it"
+            raise _bad(self.text, f"has a '/' {where}")
         if not name:
             raise _bad(self.text, "has an empty place where an event should be")
         return name

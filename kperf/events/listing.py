@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from kperf.errors import KperfError
-from kperf.events import generic, resolve
+from kperf.events import generic
+from kperf.events.names import resolve
+from kperf.events.pmus import pmu_event
 from kperf.machine import Machine, Pmu
 
 
 class ListedEvent(NamedTuple):
-    """One event. `encoding` is another name for it, in numbers, that is accepted as well."""
+    """One event. `encoding` is what it stands for, in the kernel's numbers or a PMU's terms."""
 
     name: str
     kind: str  # "core", "uncore", "trace" or "software"
@@ -19,6 +23,10 @@ class ListedEvent(NamedTuple):
     description: str = ""
     encoding: str = ""
     unit: str = ""
+
+
+# What the kernel says of an event that it, or the PMU, does not have.
+_MISSING = frozenset({errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV})
 
 
 def _is_there(name: str, machine: Machine) -> bool:
@@ -29,47 +37,54 @@ def _is_there(name: str, machine: Machine) -> bool:
         return True
     from kperf._native import probe
 
-    refused = {_ENOENT, _EINVAL, _EOPNOTSUPP, _ENODEV}
-    return all(probe(event) not in refused for event in resolve.resolve(name, machine))
+    return all(probe(event) not in _MISSING for event in resolve(name, machine))
 
 
-_ENOENT, _EINVAL, _EOPNOTSUPP, _ENODEV = 2, 22, 95, 19
-
-
-def _generic_core(machine: Machine) -> Iterator[ListedEvent]:
+def _generic_listed(machine: Machine) -> Iterator[ListedEvent]:
     for name, event in generic.HARDWARE.items():
         if _is_there(name, machine):
-            yield ListedEvent(
-                name, "core", "", event.description, f"type=0,config={event.config:#x}"
-            )
+            encoding = f"type={generic.TYPE_HARDWARE},config={event.config:#x}"
+            yield ListedEvent(name, "core", "", event.description, encoding)
     for name, config in generic.cache_names().items():
         if _is_there(name, machine):
-            words = name.replace("-", " ")
-            yield ListedEvent(name, "core", "", words, f"type=3,config={config:#x}")
+            encoding = f"type={generic.TYPE_HW_CACHE},config={config:#x}"
+            yield ListedEvent(name, "core", "", name.replace("-", " "), encoding)
 
 
-def _pmu_listed(pmu: Pmu, kind: str, *, bare: bool) -> Iterator[ListedEvent]:
+def _shown(pmu: Pmu, name: str, machine: Machine) -> str:
+    """A core PMU's event by its bare name, where that means this event and no other."""
+    is_bare = len(machine.core_pmus) == 1 and generic.event_of(name) is None
+    return name if is_bare else f"{pmu.name}/{name}/"
+
+
+def _pmu_listed(pmu: Pmu, kind: str, shown: Callable[[str], str]) -> Iterator[ListedEvent]:
+    """The events/ of a PMU, but for those that wait for a value or cannot be read."""
     for name in pmu.event_names:
-        shown = name if bare else f"{pmu.name}/{name}/"
-        terms = pmu.event_terms(name) or ""
-        yield ListedEvent(shown, kind, pmu.name, "", f"{pmu.name}/{terms}/", pmu.event_unit(name))
+        try:
+            event = pmu_event(pmu, name, name)
+        except KperfError:
+            continue
+        encoding = f"{pmu.name}/{pmu.event_terms(name)}/"
+        yield ListedEvent(shown(name), kind, pmu.name, "", encoding, event.unit)
 
 
-def _arm_listed(pmu: Pmu, machine: Machine, *, bare: bool) -> Iterator[ListedEvent]:
-    from kperf.events.arm import core_events
+def _arm_listed(pmu: Pmu, shown: Callable[[str], str]) -> Iterator[ListedEvent]:
+    """The events of the tables that the kernel does not list."""
+    if pmu.midr is None or "event" not in pmu.formats:
+        return
+    from kperf.events.arm import core_events as arm_core
 
-    core = core_events(*machine.midr) if machine.midr else None
+    core = arm_core(*pmu.midr)
     own = set(pmu.event_names)
-    for event in core.events if core and "event" in pmu.formats else ():
+    for event in core.events if core else ():
         if event.name not in own:
-            shown = event.name if bare else f"{pmu.name}/{event.name}/"
             encoding = f"{pmu.name}/event={event.code:#x}/"
-            yield ListedEvent(shown, "core", pmu.name, event.description, encoding)
+            yield ListedEvent(shown(event.name), "core", pmu.name, event.description, encoding)
 
 
-def _described(events: Iterator[ListedEvent], machine: Machine) -> Iterator[ListedEvent]:
+def _described(events: Iterator[ListedEvent], pmu: Pmu) -> Iterator[ListedEvent]:
     """Adds the tables' descriptions to names that the kernel lists without any."""
-    if machine.midr is None:
+    if pmu.midr is None:
         yield from events
         return
     from kperf.events.arm import ARCHITECTURAL
@@ -79,18 +94,22 @@ def _described(events: Iterator[ListedEvent], machine: Machine) -> Iterator[List
         yield event._replace(description=known[1]) if known else event
 
 
+def _core_pmu_events(machine: Machine) -> Iterator[ListedEvent]:
+    for pmu in machine.core_pmus:
+        shown = partial(_shown, pmu, machine=machine)
+        yield from _described(_pmu_listed(pmu, "core", shown), pmu)
+        yield from _arm_listed(pmu, shown)
+
+
 def core_events(machine: Machine) -> Iterator[ListedEvent]:
     """Generic events that open here, then those of the core PMUs and of the tables."""
-    yield from _generic_core(machine)
-    bare = len(machine.core_pmus) == 1
-    for pmu in machine.core_pmus:
-        yield from _described(_pmu_listed(pmu, "core", bare=bare), machine)
-        yield from _arm_listed(pmu, machine, bare=bare)
+    yield from _generic_listed(machine)
+    yield from _core_pmu_events(machine)
 
 
 def software_events(_machine: Machine) -> Iterator[ListedEvent]:
     for name, event in generic.SOFTWARE.items():
-        encoding = f"type=1,config={event.config:#x}"
+        encoding = f"type={generic.TYPE_SOFTWARE},config={event.config:#x}"
         yield ListedEvent(name, "software", "", event.description, encoding, event.unit)
 
 
@@ -98,7 +117,7 @@ def uncore_events(machine: Machine) -> Iterator[ListedEvent]:
     """The named events of every PMU that is no core's."""
     for pmu in map(machine.pmu, machine.pmu_names):
         if not pmu.is_core:
-            yield from _pmu_listed(pmu, "uncore", bare=False)
+            yield from _pmu_listed(pmu, "uncore", f"{pmu.name}/{{}}/".format)
 
 
 def trace_events(machine: Machine) -> Iterator[ListedEvent]:
@@ -115,7 +134,9 @@ def with_details(event: ListedEvent, machine: Machine) -> ListedEvent:
     if event.kind != "trace":
         return event
     number = machine.trace_id(*event.name.split(":"))
-    return event._replace(encoding=f"type=2,config={number:#x}") if number is not None else event
+    if number is None:
+        return event
+    return event._replace(encoding=f"type={generic.TYPE_TRACEPOINT},config={number:#x}")
 
 
 KINDS = {
@@ -130,8 +151,8 @@ def all_names(machine: Machine) -> Iterator[str]:
     """Every name there is to choose from, for finding the one that was meant."""
     yield from generic.HARDWARE
     yield from generic.cache_names()
-    for kind in ("core", "software", "uncore", "trace"):
+    for listed in (_core_pmu_events, software_events, uncore_events, trace_events):
         try:
-            yield from (event.name for event in KINDS[kind](machine))
+            yield from (event.name for event in listed(machine))
         except KperfError:  # tracefs closed to this user: the other names still help
             continue

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple, Union
 
 from kperf.data import COUNTED, NOT_COUNTED, NOT_SUPPORTED, Number, PmuData
-from kperf.events.resolve import Event
+from kperf.events.event import Event
 from kperf.topo import Topology
 
 Place = dict[str, Union[int, str, None]]
@@ -15,7 +15,7 @@ _Key = tuple[tuple[str, Union[int, str, None]], ...]
 
 
 class CountRow(NamedTuple):
-    """One event in one place. `total` and `running` are None where nothing was counted."""
+    """One event in one place. `total` is None where nothing was counted."""
 
     event: Event
     group: int
@@ -32,8 +32,14 @@ class CountRow(NamedTuple):
 
     @property
     def running(self) -> float | None:
-        """The share of its time in which it was counted, 0 to 1."""
+        """The share of its time in which it was counted, 0 to 1; None where it had no time."""
         return self.running_ns / self.enabled_ns if self.enabled_ns else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing to count: its task did not run. A pinned counter in error looks
+        the same, and that is a loss."""
+        return self.state == NOT_COUNTED and not self.enabled_ns and not self.event.pinned
 
 
 class _Sum:
@@ -53,13 +59,15 @@ class _Sum:
 
 _Place = Callable[[Topology, int, int, int, str], _Key]
 
-# How a counter's CPU, pid, tid and comm name the row that it belongs to.
+# How a counter's CPU, pid, tid and comm name the row that it belongs to. Machines described by a
+# device tree number the cores of each cluster from 0, so a core is named by its cluster as well.
 PLACES: dict[str, _Place] = {
     "total": lambda _topo, _cpu, _pid, _tid, _comm: (),
     "thread": lambda _topo, _cpu, pid, tid, comm: (("pid", pid), ("tid", tid), ("comm", comm)),
     "cpu": lambda _topo, cpu, _pid, _tid, _comm: (("cpu", cpu),),
     "core": lambda topo, cpu, _pid, _tid, _comm: (
         ("core", topo.place(cpu).core),
+        ("cluster", topo.place(cpu).cluster),
         ("socket", topo.place(cpu).socket),
     ),
     "cluster": lambda topo, cpu, _pid, _tid, _comm: (
@@ -218,18 +226,25 @@ def multiplexed(rows: Sequence[CountRow]) -> list[CountRow]:
     ]
 
 
-def count_notes(rows: Sequence[CountRow]) -> list[str]:
-    """What the numbers do not hold, in words."""
+def count_notes(rows: Sequence[CountRow], hidden: Container[str] = ()) -> list[str]:
+    """What the numbers do not hold, in words; `hidden` names events of which others tell."""
     notes = []
-    for state, words in ((NOT_SUPPORTED, "not supported here"), (NOT_COUNTED, "not counted")):
-        names = list(dict.fromkeys(row.event.name for row in rows if row.state == state))
-        if names:
+    missing = [row for row in rows if row.state == NOT_SUPPORTED and row.event.name not in hidden]
+    without_count = (
+        ("not supported here", missing),
+        ("not counted", [row for row in rows if row.state == NOT_COUNTED and not row.is_idle]),
+        ("nothing to count, as the target did not run", [row for row in rows if row.is_idle]),
+    )
+    for words, found in without_count:
+        if found:
+            names = dict.fromkeys(row.event.name for row in found)
             notes.append(f"{words}: {', '.join(names)}")
     shared = multiplexed(rows)
     if shared:
         lowest = min(row.running or 0.0 for row in shared)
         notes.append(f"{len(shared)} scaled up from a part of the time (at least {lowest:.0%})")
+    waiting: dict[str, int] = {}
     for row in rows:
-        if row.unscheduled:
-            notes.append(f"{row.event.name}: {row.unscheduled} of its counters never got a turn")
+        waiting[row.event.name] = waiting.get(row.event.name, 0) + row.unscheduled
+    notes += [f"{name}: {n} of its counters never got a turn" for name, n in waiting.items() if n]
     return notes

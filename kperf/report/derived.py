@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from kperf.data import Number
 from kperf.events import generic
+from kperf.events.event import CORE, DEVICE, SOFTWARE, Event
 from kperf.report.counts import CountRow
 
 
@@ -70,54 +71,63 @@ _RATIOS: tuple[_Ratio, ...] = (
 _CYCLES = ("cycles", "cpu_cycles")
 _CLOCKS = ("task-clock", "cpu-clock")
 
+# A cache event goes by its config, as it has many spellings.
+_CACHE = "cache "
+_CACHE_MISS = 1 << 16
+
 _PMU_TERM = re.compile(r"[^/]*/([^/,]*)/")
 
 # Where a count was taken: the same place, PMU and levels make two counts comparable.
 _Where = tuple[object, ...]
+_LEVELS = ("exclude_user", "exclude_kernel", "exclude_hv", "exclude_host", "exclude_guest")
 
 
-def _base_name(row: CountRow) -> str:
+def _base_name(event: Event) -> str:
     """An event's name without PMU and modifiers, in the spelling of the tables."""
-    match = _PMU_TERM.match(row.event.name)
-    name = (match[1] if match else row.event.name.partition(":")[0]).lower()
-    if row.event.type == generic.TYPE_HW_CACHE:
-        return f"cache {row.event.config:#x}"
-    return generic.ALIASES.get(name, name)
-
-
-def _where(row: CountRow, *, levels: bool) -> _Where:
-    event = row.event
-    place = tuple(row.place.items())
-    if not levels:
-        return place
-    return (*place, event.pmu, event.exclude_user, event.exclude_kernel, event.exclude_guest)
+    if event.kind != CORE and (event.kind != SOFTWARE or event.pmu):
+        return event.name  # a device has cycles too, and they are none of the cores'
+    match = _PMU_TERM.match(event.name)
+    name = (match[1] if match else event.name.partition(":")[0]).lower()
+    name = generic.ALIASES.get(name, name)
+    cache = None if name in generic.HARDWARE else generic.cache_config(name)
+    return name if cache is None else f"{_CACHE}{cache:#x}"
 
 
 class _Table:
     """The counts of a report by name and place, for finding what a value is derived from."""
 
     def __init__(self, rows: Sequence[CountRow]) -> None:
+        pmus = {row.event.pmu for row in rows if row.event.kind == CORE and row.event.pmu}
+        self._has_kinds_of_cores = len(pmus) > 1
         self._counts: dict[tuple[str, _Where], tuple[str, Number]] = {}
         for row in rows:
             if row.total:
                 for levels in (True, False):
-                    key = (_base_name(row), _where(row, levels=levels))
+                    key = (_base_name(row.event), self._where(row, levels=levels))
                     self._counts.setdefault(key, (row.event.name, row.total))
+
+    def _where(self, row: CountRow, *, levels: bool) -> _Where:
+        event = row.event
+        place = tuple(row.place.items())
+        if not levels:
+            return place
+        pmu = event.pmu if self._has_kinds_of_cores else ""
+        return (*place, pmu, *(getattr(event, field) for field in _LEVELS))
 
     def find(
         self, row: CountRow, names: Sequence[str], *, levels: bool
     ) -> tuple[str, Number] | None:
-        for name in names:
-            found = self._counts.get((name, _where(row, levels=levels)))
-            if found is not None:
-                return found
-        return None
+        """The first of these events that was counted where this row was, and how much."""
+        where = self._where(row, levels=levels)
+        found = (self._counts.get((name, where)) for name in names)
+        return next((count for count in found if count is not None), None)
 
 
 def _ratios(row: CountRow, count: Number, table: _Table) -> list[Derived]:
-    name = _base_name(row)
-    if row.event.type == generic.TYPE_HW_CACHE and row.event.config >> 16 & 1:
-        base = table.find(row, [f"cache {row.event.config & ~(1 << 16):#x}"], levels=True)
+    name = _base_name(row.event)
+    cache = int(name[len(_CACHE) :], 16) if name.startswith(_CACHE) else 0
+    if cache & _CACHE_MISS:
+        base = table.find(row, [f"{_CACHE}{cache & ~_CACHE_MISS:#x}"], levels=True)
         return [Derived("miss_rate", count / base[1], f"of {base[0]}")] if base else []
     derived = []
     for ratio in _RATIOS:
@@ -130,9 +140,9 @@ def _ratios(row: CountRow, count: Number, table: _Table) -> list[Derived]:
 
 def derive(row: CountRow, table: _Table, duration_ns: int) -> list[Derived]:
     """What one row says beside its count. Nothing is derived from what was not counted."""
-    if row.total is None:
+    if row.total is None or row.event.kind == DEVICE:
         return []
-    name = _base_name(row)
+    name = _base_name(row.event)
     if name in _CLOCKS:
         return (
             [Derived("cpus_utilized", row.total / duration_ns, "CPUs utilized")]
