@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from kperf._native import Failure, plain_error
 from kperf.errors import Error, KperfError, error
-from kperf.events.resolve import BREAKPOINT, DEVICE, TRACEPOINT, Event
+from kperf.events.event import BREAKPOINT, DEVICE, SOFTWARE, TRACEPOINT, Event
 from kperf.machine import Machine
 
 _PERFMON = "CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)"
@@ -67,10 +67,12 @@ def _permission_fix(failure: Failure, attempt: Attempt) -> tuple[str, str]:
             f"run as root, with {_PERFMON}, or: sysctl kernel.perf_event_paranoid=2",
         )
     if _is_ours(failure.tid):
+        in_user_space = (
+            "" if event is None or event.kernel_only else "count user space alone (':u'), "
+        )
         return (
             "it counts what happens in the kernel",
-            f"count user space alone (':u'), run as root, with {_PERFMON}, or: "
-            "sysctl kernel.perf_event_paranoid=1",
+            f"{in_user_space}run as root, with {_PERFMON}, or: sysctl kernel.perf_event_paranoid=1",
         )
     return "it belongs to somebody else", f"run as its owner, as root, or with {_PERFMON}"
 
@@ -161,10 +163,28 @@ def _group(failure: Failure, attempt: Attempt) -> KperfError:
     )
 
 
+def _needs_the_kernel(event: Event, attempt: Attempt) -> bool:
+    """Whether a user asked a PMU that knows no levels, such as msr, and got user space refused."""
+    return (
+        event.kind == SOFTWARE
+        and bool(event.pmu)
+        and os.geteuid() != 0
+        and (attempt.machine.paranoid or 0) > 1
+    )
+
+
 def _event_refused(failure: Failure, attempt: Attempt) -> KperfError:
     event = _event(failure, attempt)
     if event is not None and event.kind == BREAKPOINT:
         hint = "the length must be 1, 2, 4 or 8, and the address a multiple of it"
+    elif event is not None and _needs_the_kernel(event, attempt):
+        return error(
+            Error.NO_PERMISSION,
+            f"no permission to count {event.name}{_where(failure)}: its PMU cannot leave the "
+            f"kernel out{_paranoid(attempt.machine)}",
+            hint=f"run as root, with {_PERFMON}, or: sysctl kernel.perf_event_paranoid=1",
+            errno=failure.errno,
+        )
     elif event is not None and event.precise:
         hint = "leave the modifier ':p' out: this PMU cannot be precise here"
     else:

@@ -12,9 +12,10 @@ import click
 import kperf
 from kperf.events.listing import KINDS, ListedEvent, with_details
 from kperf_cli import options
-from kperf_cli.render import Column, Output, Result, Table, envelope
+from kperf_cli.render import TEXT, Column, Result, Table, envelope, make_output
 
 _KEYS = ("name", "kind", "pmu", "description", "encoding", "unit")
+_FOLDING = ("description", "encoding")
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -29,10 +30,14 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _selected(
-    words: Sequence[str], machine: kperf.Machine, *, details: bool, notes: list[str]
+    kinds: Sequence[str],
+    patterns: Sequence[str],
+    machine: kperf.Machine,
+    *,
+    details: bool,
+    notes: list[str],
 ) -> Iterator[ListedEvent]:
-    kinds = [word for word in words if word in KINDS] or list(KINDS)
-    patterns = [word for word in words if word not in KINDS]
+    """The events of these kinds; a kind that cannot be read is noted where others are left."""
     for kind in kinds:
         try:
             for event in KINDS[kind](machine):
@@ -48,16 +53,40 @@ def _document(event: ListedEvent) -> dict[str, Any]:
     return {key: getattr(event, key) or None for key in _KEYS}
 
 
-def _table(events: Sequence[ListedEvent], notes: Sequence[str], *, verbose: bool) -> Table:
+def _table(events: Sequence[ListedEvent], *, verbose: bool) -> Table:
     keys = ("name", "kind", "unit", "encoding", "description") if verbose else ("name", "kind")
     if not verbose and any(event.description for event in events):
         keys = (*keys, "description")
     rows = [[getattr(event, key) for key in keys] for event in events]
     title = f"{len(events)} event{'' if len(events) == 1 else 's'}"
-    return Table(title, [Column(key) for key in keys], rows, [f"note: {note}" for note in notes])
+    return Table(title, [Column(key, folds=key in _FOLDING) for key in keys], rows)
 
 
-@click.command("list")
+def _notes_on(kinds: Sequence[str], machine: kperf.Machine) -> list[str]:
+    """What the list lacks because the machine does."""
+    if "core" in kinds and not machine.core_pmus:
+        return ["no core events, as this machine shows no hardware PMU"]
+    return []
+
+
+def _result(
+    events: Sequence[ListedEvent], notes: Sequence[str], machine: kperf.Machine, *, verbose: bool
+) -> Result:
+    def documents() -> list[dict[str, Any]]:
+        return [_document(event) for event in events]
+
+    return Result(
+        quality=f"quality: {'; '.join(notes) or 'nothing is missing'}",
+        table=lambda: _table(events, verbose=verbose),
+        document=lambda: envelope(
+            "list", machine, documents(), kperf.Quality(notes), start=time.time()
+        ),
+        csv_columns=_KEYS,
+        csv_rows=documents,
+    )
+
+
+@click.command("list", cls=options.Command)
 @click.option("-v", "--verbose", is_flag=True, help="Show units and encodings.")
 @options.output_options
 @click.argument("words", nargs=-1, metavar="[core|uncore|trace|software|GLOB]...")
@@ -69,34 +98,19 @@ def command(ctx: click.Context, /, words: Sequence[str], verbose: bool, **given:
     is a part of a name, or a pattern such as 'sched:*'.
 
     \b
-    kperf list core
-    kperf list trace 'sched:*'
-    kperf list -v ddrc
+    kperf list core              the events of the CPU cores
+    kperf list trace 'sched:*'   the tracepoints of the scheduler
+    kperf list -v ddrc           with units and encodings
     """
     machine = kperf.Machine(ctx.obj["sysroot"] or "/")
-    output = Output(
-        as_json=given["as_json"],
-        as_csv=given["as_csv"],
-        path=given["output"],
-        form=given["form"],
-        fd=given["output_fd"],
-        no_color=ctx.obj["no_color"],
-    )
-    notes: list[str] = []
-    details = verbose or output.form != "text"
-    events = list(_selected(words, machine, details=details, notes=notes))
-    start = time.time()
-    result = Result(
-        table=lambda: _table(events, notes, verbose=verbose),
-        document=lambda: envelope(
-            "list", machine, [_document(event) for event in events], kperf.Quality(notes), start
-        ),
-        csv_columns=_KEYS,
-        csv_rows=lambda: [_document(event) for event in events],
-    )
-    with output:
-        output.write(result)
-    if not events and words:
+    kinds = [word for word in words if word in KINDS] or list(KINDS)
+    patterns = [word for word in words if word not in KINDS]
+    notes = _notes_on(kinds, machine)
+    with make_output(given, no_color=ctx.obj["no_color"]) as output:
+        details = verbose or output.form != TEXT
+        events = list(_selected(kinds, patterns, machine, details=details, notes=notes))
+        output.write(_result(events, notes, machine, verbose=verbose))
+    if patterns and not events:
         click.echo("kperf: no event here has such a name: see 'kperf list'", err=True)
         return 1
     return 0

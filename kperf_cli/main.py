@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
+from kperf_cli.words import one_line
+
 # One module a command, loaded when the command is called. Name: what help says of it.
 _COMMANDS: dict[str, str] = {
     "list": "Show the events that can be counted here.",
+    "record": "Sample where the time goes, and show the hot symbols.",
     "stat": "Count events for a command, processes, CPUs or the system.",
 }
+
+_READER_GONE = 141  # 128 + SIGPIPE, as a program has it that the signal ends
+_INTERRUPTED = 130  # 128 + SIGINT
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Ends quietly when nobody reads any more; click would make that a status of 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(_READER_GONE) from None
 
 
 class _LazyGroup(click.Group):
@@ -26,6 +44,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"kperf_cli.{cmd_name}")
+        gc.freeze()
+        gc.enable()
         command: click.Command = module.command
         return command
 
@@ -36,13 +56,21 @@ class _LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            meant = f" Did you mean '{near[0]}'?" if near else ""
-            ctx.fail(f"No such command '{args[0]}'.{meant}")
+            meant = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(_COMMANDS)}"
+            ctx.fail(f"there is no command '{args[0]}': {meant}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _reader_may_leave():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_may_leave():
+            return super().invoke(ctx)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -53,7 +81,13 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=False,
+    invoke_without_command=True,
+    epilog="'kperf COMMAND -h' says more of each.",
+)
 @click.option(
     "--sysroot",
     metavar="DIR",
@@ -76,14 +110,30 @@ def cli(ctx: click.Context, sysroot: str | None, no_color: bool) -> None:
     Counts events for a command, for running processes, for CPUs or for the whole
     machine, and says how far each number can be trusted.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(2)
     ctx.obj = {"sysroot": sysroot, "no_color": no_color}
 
 
-def _fail(failure: Any) -> int:
-    """One line on standard error; the exit status that the kind of failure has."""
+# ---- errors ----
+
+
+def _complain(message: object, command: str = "kperf") -> None:
+    click.echo(f"{command}: {one_line(str(message))}", err=True)
+
+
+def _usage_status(wrong: click.UsageError) -> int:
+    path = wrong.ctx.command_path if wrong.ctx else "kperf"
+    _complain(f"{wrong.format_message().rstrip('.')} ('{path} -h' shows the usage)", path)
+    return wrong.exit_code
+
+
+def _failure_status(failure: Any) -> int:
+    """The exit status that a KperfError's kind has."""
     from kperf import Error
 
-    click.echo(f"kperf: {failure}", err=True)
+    _complain(failure)
     statuses = {
         Error.COMMAND_NOT_FOUND: 127,
         Error.COMMAND_NOT_EXECUTABLE: 126,
@@ -92,41 +142,46 @@ def _fail(failure: Any) -> int:
     return statuses.get(failure.code, 1)
 
 
-def _reader_gone() -> int:
-    """Standard output's reader has left: as if by SIGPIPE, without a second message at exit."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-    except OSError:
-        pass
-    return 141
+def _refused_status(refused: OSError) -> int:
+    _complain(f"{refused.filename or 'standard output'}: {refused.strerror or refused}")
+    return 1
+
+
+def _status_of(failure: Exception) -> int:
+    """What an exception means for whoever called; raises what nobody expects."""
+    import kperf
+
+    if isinstance(failure, kperf.KperfError):  # some are OSErrors as well
+        return _failure_status(failure)
+    if isinstance(failure, OSError):
+        return _refused_status(failure)
+    raise failure
 
 
 def _run() -> int:
     try:
-        status = cli.main(standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
+        status = cli.main(prog_name="kperf", standalone_mode=False)
+    except click.UsageError as wrong:
+        return _usage_status(wrong)
     except click.ClickException as wrong:
-        wrong.show()
+        _complain(wrong.format_message())
         return wrong.exit_code
     except click.Abort:
-        return 130
-    except BrokenPipeError:
-        return _reader_gone()
-    except OSError as refused:
-        click.echo(
-            f"kperf: {refused.strerror or refused}: {refused.filename or 'output'}", err=True
-        )
-        return 1
+        return _INTERRUPTED
     except Exception as failure:
-        import kperf
-
-        if isinstance(failure, kperf.KperfError):
-            return _fail(failure)
-        raise
+        return _status_of(failure)
     return status if isinstance(status, int) else 0
+
+
+def _drop_unwritten() -> None:
+    """Keeps Python from failing once more at exit on what standard output would not take."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
@@ -134,5 +189,6 @@ def main() -> None:
     try:
         status = _run()
     except KeyboardInterrupt:
-        status = 130
+        status = _INTERRUPTED
+    _drop_unwritten()
     sys.exit(status)

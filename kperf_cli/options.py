@@ -1,4 +1,4 @@
-"""Options that commands share, and the types that check them."""
+"""Options that commands share, the types that check them, and how help shows them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import Any, TypeVar
 import click
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+_MOST_SECONDS = 1e9
+_MOST_NUMBER = (1 << 31) - 1
+
+
+# ---- types ----
 
 
 class _NumberList(click.ParamType):
@@ -27,7 +33,7 @@ class _NumberList(click.ParamType):
         numbers = []
         for part in str(value).split(","):
             text = part.strip()
-            if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+            if not text.isdecimal() or not 0 < int(text) <= _MOST_NUMBER:
                 self.fail(f"'{text}' is no {self._what}: write numbers, such as 4711,4712")
             numbers.append(int(text))
         return numbers
@@ -63,16 +69,79 @@ class _Seconds(click.ParamType):
             seconds = float(value)
         except ValueError:
             seconds = math.nan
-        if not 0 < seconds < math.inf:
-            self.fail(f"'{value}' is no time: write seconds above 0, such as 1.5")
+        if not 0 < seconds <= _MOST_SECONDS:
+            self.fail(f"'{value}' is no time: write seconds above 0 (at most 1e9), such as 1.5")
         return seconds
 
 
-def _joined(_ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:
+class Whole(click.ParamType):
+    """A whole number from `least` up."""
+
+    name = "number"
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = -1
+        if not self._least <= number <= _MOST_NUMBER:
+            self.fail(f"'{value}' will not do: write a whole number, {self._least} or more")
+        return number
+
+
+def _events(_ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:
     for text in value:
         if not text.strip():
-            raise click.BadParameter("the event list is empty", param=param)
+            raise click.BadParameter("the event list is empty: name an event", param=param)
     return list(value)
+
+
+def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("the name is empty: write one", param=param)
+    return value
+
+
+# ---- help ----
+
+_WHAT = "What"
+_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (_WHAT, ("events", "verbose")),
+    ("Whom", ("pids", "tids", "all_cpus", "cpus", "cgroup", "no_inherit")),
+    ("When", ("duration", "delay", "interval", "interval_count", "repeat")),
+    (
+        "Rows (one an event, without any of these)",
+        ("by_thread", "by_cpu", "by_core", "by_cluster", "by_numa", "by_socket"),
+    ),
+    ("The table", ("sort", "top", "lines")),
+    ("Output", ("as_json", "as_csv", "output", "form", "output_fd", "quiet", "strict")),
+    ("Other", ("help",)),
+)
+
+
+class Command(click.Command):
+    """A command whose help shows its options in sections; those of its own say what it does."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # click 8.5 lists arguments as well, and calls its own --help by another name than before.
+        records = {
+            "help" if "--help" in param.opts else param.name: record
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Option)
+            and (record := param.get_help_record(ctx)) is not None
+        }
+        width = max(len(term) for term, _ in records.values())
+        placed = {name for _, names in _SECTIONS for name in names}
+        own = [name for name in records if name not in placed]
+        for title, names in _SECTIONS:
+            shown = [*names, *own] if title == _WHAT else names
+            found = [records[name] for name in shown if name in records]
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl([(term.ljust(width), words) for term, words in found])
 
 
 def apply(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
@@ -85,6 +154,8 @@ def apply(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
 
     return decorate
 
+
+# ---- options ----
 
 target_options = apply(
     click.option(
@@ -108,16 +179,24 @@ target_options = apply(
         "-C", "--cpu", "cpus", type=_CpuList(), metavar="LIST", help="On these CPUs: 0-3,8."
     ),
     click.option(
-        "-G", "--cgroup", metavar="PATH", help="The tasks of this cgroup (with -a or -C)."
+        "-G",
+        "--cgroup",
+        metavar="PATH",
+        callback=_not_empty,
+        help="The tasks of this cgroup (with -a or -C).",
     ),
     click.option("--no-inherit", is_flag=True, help="Leave future threads and children out."),
     click.option(
-        "-d", "--duration", type=_Seconds(), metavar="SECONDS", help="Stop after this time."
+        "-d",
+        "--duration",
+        type=_Seconds(),
+        metavar="SECONDS",
+        help="Stop after this time; a command gets SIGTERM.",
     ),
     click.option(
         "-D",
         "--delay",
-        type=click.IntRange(min=0),
+        type=Whole(0),
         metavar="MS",
         default=0,
         help="Start counting this much later.",
@@ -127,17 +206,23 @@ target_options = apply(
 output_options = apply(
     click.option("--json", "as_json", is_flag=True, help="One JSON object a result."),
     click.option("--csv", "as_csv", is_flag=True, help="CSV with a header row."),
-    click.option("-o", "--output", metavar="FILE", help="Write the result there."),
+    click.option(
+        "-o", "--output", metavar="FILE", callback=_not_empty, help="Write the result to FILE."
+    ),
     click.option(
         "--format",
         "form",
+        metavar="FORMAT",
         type=click.Choice(["text", "json", "csv"]),
-        help="The format of FILE, where its suffix does not tell.",
+        help="text, json or csv, where FILE's suffix does not tell.",
     ),
     click.option(
-        "--output-fd", type=click.IntRange(min=0), metavar="N", help="Write to this descriptor."
+        "--output-fd",
+        type=Whole(0),
+        metavar="N",
+        help="Write the result to descriptor N.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="No hints on standard error."),
+    click.option("-q", "--quiet", is_flag=True, help="No notes on standard error."),
 )
 
 event_option = click.option(
@@ -145,7 +230,7 @@ event_option = click.option(
     "--event",
     "events",
     multiple=True,
-    callback=_joined,
+    callback=_events,
     metavar="LIST",
     help="Events: names between commas, groups as {a,b}, modifiers as a:u. May be repeated.",
 )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 import click
 
 import kperf
+from kperf_cli.sinks import CannotWriteError, cannot_write, open_sink
+from kperf_cli.words import one_line
 
 SCHEMA = 1
 
@@ -26,20 +26,24 @@ class Column(NamedTuple):
 
     title: str
     right: bool = False
+    folds: bool = False  # words that may go over several lines where a terminal is narrow
 
 
 class Table(NamedTuple):
-    """A table for people: a line above, cells as they are shown, lines below."""
+    """A table for people: a line above, and cells as they are shown."""
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
-    below: Sequence[str] = ()
 
 
 class Result(NamedTuple):
-    """One result in every form; only the form that is asked for is made."""
+    """One result in every form; only the form that is asked for is made.
 
+    `quality` is the line below a table, which CSV has on standard error.
+    """
+
+    quality: str
     table: Callable[[], Table]
     document: Callable[[], dict[str, Any]]
     csv_columns: Sequence[str]
@@ -118,43 +122,55 @@ def envelope(
 # ---- the forms ----
 
 
-def _printable(cell: str) -> str:
-    """A cell that moves no cursor: names of programs may hold anything."""
-    return cell if cell.isprintable() else cell.encode("unicode_escape").decode("ascii")
-
-
-def plain_lines(table: Table) -> list[str]:
+def _plain_text(result: Result) -> str:
     """The table without colour and boxes: columns two spaces apart."""
+    table = result.table()
     cells = [[column.title for column in table.columns]]
-    cells += [[_printable(cell) for cell in row] for row in table.rows]
+    cells += [[one_line(cell) for cell in row] for row in table.rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
-    lines = [table.title, ""]
+    lines = [one_line(table.title), ""]
     for row in cells:
         parts = [
             cell.rjust(width) if column.right else cell.ljust(width)
             for cell, width, column in zip(row, widths, table.columns)
         ]
         lines.append("  ".join(parts).rstrip())
-    return [*lines, "", *table.below]
+    return "\n".join([*lines, "", one_line(result.quality), ""])
 
 
-def _show_rich(table: Table, stream: IO[str]) -> None:
+def _narrowest(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int:
+    """The width below which even numbers and names must go over several lines."""
+    folded = 12
+    return sum(
+        folded if column.folds else 2 + max([len(column.title), *(len(row[i]) for row in cells)])
+        for i, column in enumerate(columns)
+    )
+
+
+def _print_rich(result: Result, stream: IO[str]) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    table = result.table()
     console = Console(file=stream, highlight=False, soft_wrap=False)
     drawn = RichTable(box=None, header_style="bold cyan", pad_edge=False, padding=(0, 2, 0, 0))
+    cells = [[one_line(cell) for cell in row] for row in table.rows]
+    is_wide = _narrowest(table.columns, cells) <= console.width
     for column in table.columns:
-        drawn.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(Text(_printable(cell)) for cell in row))
-    console.print(Text(table.title, style="bold"))
+        drawn.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            overflow="fold",
+            no_wrap=is_wide and not column.folds,
+        )
+    for row in cells:
+        drawn.add_row(*map(Text, row))
+    console.print(Text(one_line(table.title), style="bold"))
     console.print()
     console.print(drawn)
     console.print()
-    for line in table.below:
-        console.print(Text(line, style="dim"))
+    console.print(Text(one_line(result.quality), style="dim"))
 
 
 def _csv_cell(value: Any) -> Any:
@@ -166,77 +182,6 @@ def _csv_cell(value: Any) -> Any:
 # ---- where it goes ----
 
 
-class _Sink:
-    """A stream to write to. `finish` makes it count; `abandon` leaves nothing half done."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-
-    def finish(self) -> None:
-        self.stream.flush()
-
-    def abandon(self) -> None:
-        pass
-
-
-class _FileSink(_Sink):
-    """A file that appears whole or not at all; devices and pipes are written as they are."""
-
-    def __init__(self, path: str, *, at_once: bool) -> None:
-        self._path = path
-        self._written = path if at_once or _is_special(path) else f"{path}.{os.getpid()}.part"
-        try:
-            stream = open(self._written, "w", encoding="utf-8", newline="")  # noqa: SIM115
-        except OSError as refused:
-            raise _cannot_write(path, refused) from refused
-        super().__init__(stream)
-
-    def finish(self) -> None:
-        try:
-            self.stream.flush()
-            if self._written != self._path:
-                os.fsync(self.stream.fileno())
-            self.stream.close()
-            if self._written != self._path:
-                os.replace(self._written, self._path)
-        except OSError as refused:
-            self.abandon()
-            raise _cannot_write(self._path, refused) from refused
-
-    def abandon(self) -> None:
-        with suppress(OSError):
-            self.stream.close()
-        if self._written != self._path:
-            with suppress(OSError):
-                os.unlink(self._written)
-
-
-def _is_special(path: str) -> bool:
-    try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-class CannotWriteError(click.ClickException):
-    """The result has no place: a file's or descriptor's name, and why."""
-
-    exit_code = 1
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"kperf: {self.message}", err=True)
-
-
-def _cannot_write(path: str, refused: OSError) -> CannotWriteError:
-    fixes = {
-        "FileNotFoundError": "make its directory first",
-        "IsADirectoryError": "name a file in it",
-        "PermissionError": "choose a place that you may write to",
-    }
-    fix = fixes.get(type(refused).__name__, "choose another place")
-    return CannotWriteError(f"cannot write {path} ({refused.strerror}): {fix}")
-
-
 def _stdout_has_text() -> bool:
     """Whether a launched command may have left standard output in the middle of a line."""
     try:
@@ -245,8 +190,21 @@ def _stdout_has_text() -> bool:
         return True
 
 
+def _shown(result: Result) -> bool:
+    """Whether standard output took the result as text."""
+    try:
+        sys.stdout.write("\n" + _plain_text(result))
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
 class Output:
-    """Where a command's results go, and in which form."""
+    """Where a command's results go, and in which form.
+
+    As a context: a result that is whole appears, one that is not leaves nothing behind.
+    """
 
     def __init__(
         self,
@@ -256,40 +214,63 @@ class Output:
         path: str | None,
         form: str | None,
         fd: int | None,
+        quiet: bool,
         no_color: bool,
         live: bool = False,
         after_command: bool = False,
     ) -> None:
         self.form = _choose_form(as_json, as_csv, path, form)
         if path is not None and fd is not None:
-            raise click.UsageError("-o and --output-fd are two places: leave one out.")
+            raise click.UsageError("-o and --output-fd are two places: leave one out")
+        self._quiet = quiet
         self._to_stdout = path is None and fd is None
         self._after_command = after_command
-        self._header_due = True
-        self._sink = _open_sink(path, fd, live)
-        self._rich = (
-            self._to_stdout
-            and not no_color
-            and "NO_COLOR" not in os.environ
-            and sys.stdout.isatty()
-        )
+        self._last: Result | None = None
+        self._said = ""
+        self._sink = open_sink(path, fd, live=live, as_utf8=self.form != TEXT)
+        self._on_terminal = self._to_stdout and sys.stdout.isatty()
+        self._rich = self._on_terminal and not no_color and not os.environ.get("NO_COLOR")
 
     def write(self, result: Result) -> None:
         """Writes one result, and hands it over at once."""
-        stream = self._sink.stream
+        is_first = self._last is None
+        self._last = result
         try:
-            if self._header_due and self._to_stdout and self._after_command and self._breaks_line():
-                stream.write("\n")
-            _WRITERS[self.form](self, result)
-            self._header_due = False
-            stream.flush()
+            if is_first:
+                self._sink.begin()
+            if self._needs_line(is_first):
+                self._sink.stream.write("\n")
+            _WRITERS[self.form](self, result, is_first)
+            self._sink.stream.flush()
         except BrokenPipeError:
             raise
         except OSError as refused:
-            raise _cannot_write("the result", refused) from refused
+            raise self._not_written(refused) from refused
+        if self.form == CSV and not self._quiet:
+            self._say(one_line(result.quality))
 
-    def _breaks_line(self) -> bool:
-        return self.form == TEXT or _stdout_has_text()
+    def _say(self, quality: str) -> None:
+        """The quality line on standard error, once as long as it is the same."""
+        if quality != self._said:
+            click.echo(f"kperf: {quality}", err=True)
+            self._said = quality
+
+    def _needs_line(self, is_first: bool) -> bool:
+        """Whether an empty line sets a result off from what stands before it."""
+        if not is_first:
+            return self.form == TEXT
+        if not self._to_stdout:
+            return False
+        if self.form == TEXT:
+            return self._after_command or self._on_terminal
+        return self._after_command and _stdout_has_text()
+
+    def _not_written(self, refused: OSError) -> CannotWriteError:
+        """The error for a result without a place: standard output shows it instead, if it can."""
+        self._sink.abandon()
+        shown = not self._to_stdout and self._last is not None and _shown(self._last)
+        afterword = "; the result is on standard output" if shown else ""
+        return cannot_write(self._sink.name, refused, afterword)
 
     def __enter__(self) -> Output:
         return self
@@ -300,28 +281,32 @@ class Output:
         _value: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """A result that is whole appears; one that is not leaves nothing."""
-        if kind is None:
-            self._sink.finish()
-        else:
+        if kind is not None:
             self._sink.abandon()
+            return
+        try:
+            self._sink.finish()
+        except BrokenPipeError:
+            raise
+        except OSError as refused:
+            raise self._not_written(refused) from refused
 
-    def _write_text(self, result: Result) -> None:
+    def _write_text(self, result: Result, _is_first: bool) -> None:
         if self._rich:
-            _show_rich(result.table(), self._sink.stream)
+            _print_rich(result, self._sink.stream)
         else:
-            self._sink.stream.write("\n".join(plain_lines(result.table())) + "\n")
+            self._sink.stream.write(_plain_text(result))
 
-    def _write_json(self, result: Result) -> None:
+    def _write_json(self, result: Result, _is_first: bool) -> None:
         import json
 
         self._sink.stream.write(json.dumps(result.document(), allow_nan=False) + "\n")
 
-    def _write_csv(self, result: Result) -> None:
+    def _write_csv(self, result: Result, is_first: bool) -> None:
         import csv
 
         writer = csv.writer(self._sink.stream, lineterminator="\r\n")
-        if self._header_due:
+        if is_first:
             writer.writerow(result.csv_columns)
         for row in result.csv_rows():
             writer.writerow([_csv_cell(row.get(name)) for name in result.csv_columns])
@@ -330,23 +315,28 @@ class Output:
 _WRITERS = {TEXT: Output._write_text, JSON: Output._write_json, CSV: Output._write_csv}
 
 
+def make_output(
+    given: Mapping[str, Any], *, no_color: bool, live: bool = False, after_command: bool = False
+) -> Output:
+    """The place and form that `options.output_options` were given. Raises CannotWriteError."""
+    return Output(
+        as_json=given["as_json"],
+        as_csv=given["as_csv"],
+        path=given["output"],
+        form=given["form"],
+        fd=given["output_fd"],
+        quiet=given["quiet"],
+        no_color=no_color,
+        live=live,
+        after_command=after_command,
+    )
+
+
 def _choose_form(as_json: bool, as_csv: bool, path: str | None, form: str | None) -> str:
     asked = {name for name, given in ((JSON, as_json), (CSV, as_csv), (form, form)) if given}
     if len(asked) > 1:
-        raise click.UsageError(
-            f"A result has one form, not {' and '.join(sorted(map(str, asked)))}."
-        )
+        forms = " and ".join(sorted(map(str, asked)))
+        raise click.UsageError(f"a result has one form, not {forms}: leave one out")
     if asked:
         return str(asked.pop())
     return _SUFFIXES.get(os.path.splitext(path or "")[1], TEXT)
-
-
-def _open_sink(path: str | None, fd: int | None, live: bool) -> _Sink:
-    if path is not None:
-        return _FileSink(path, at_once=live)
-    if fd is None:
-        return _Sink(sys.stdout)
-    try:
-        return _Sink(os.fdopen(fd, "w", encoding="utf-8", newline="", closefd=False))
-    except OSError as refused:
-        raise _cannot_write(f"descriptor {fd}", refused) from refused

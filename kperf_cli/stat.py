@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import click
 
 import kperf
+from kperf.data import NOT_COUNTED
 from kperf.report.counts import CountRow, aggregate, combine_runs
 from kperf_cli import options
-from kperf_cli.render import Output
+from kperf_cli.render import Output, make_output
 from kperf_cli.stat_view import Measured, view
 from kperf_cli.target import TIME, Ended, Launched, Signals, Target, Waiter, make_target
 
@@ -63,15 +64,15 @@ class _Run:
         self._settings = settings
         self._signals = signals
         target = settings.target
-        self._launched = Launched(target.argv, signals) if target.argv else None
         self._on_exec = target.counts_command and not settings.delay
+        self._launched = Launched(target.argv, signals) if target.argv else None
         self.ended: Ended | None = None
         try:
             self._counting = self._open()
         except BaseException:
-            self.close()
+            self._close_command()
             raise
-        self.notes: Sequence[str] = self._counting.notes
+        self._hidden = frozenset(event.name for event in self._counting.hidden)
 
     def _open(self) -> kperf.Counting:
         settings, target = self._settings, self._settings.target
@@ -91,8 +92,10 @@ class _Run:
         )
 
     def close(self) -> None:
-        if hasattr(self, "_counting"):
-            self._counting.close()
+        self._counting.close()
+        self._close_command()
+
+    def _close_command(self) -> None:
         if self._launched is not None:
             self._launched.close()
 
@@ -110,7 +113,7 @@ class _Run:
             waiter.wait(self._deadline(begin))
             duration = time.monotonic_ns() - begin
             rows = self._read()
-            return Measured(rows, duration, _wall_clock(begin), self.notes, ended=self._end())
+            return self._measured(rows, begin, duration, ended=self._end())
         finally:
             waiter.close()
 
@@ -136,13 +139,18 @@ class _Run:
         deadline = self._deadline(begin)
         last, number, reason = begin, 0, TIME
         while reason == TIME and number != settings.interval_count and last != deadline:
-            tick = begin + (number + 1) * length
+            tick = begin + ((last - begin) // length + 1) * length  # late: the next one, not all
             reason = waiter.wait(tick if deadline is None else min(tick, deadline))
             now = time.monotonic_ns()
-            start = _wall_clock(last)
-            show(Measured(self._read(), now - last, start, self.notes, interval=number))
+            show(self._measured(self._read(), last, now - last, interval=number))
             last = deadline if deadline is not None and now >= deadline else now
             number += 1
+
+    def _measured(
+        self, rows: Sequence[CountRow], begin: int, duration: int, **known: Any
+    ) -> Measured:
+        start = _wall_clock(begin)
+        return Measured(rows, duration, start, self._counting.notes, self._hidden, **known)
 
     def _read(self) -> list[CountRow]:
         if self._settings.interval is None:
@@ -178,13 +186,15 @@ def _mean_ended(measured: Sequence[Measured]) -> Ended | None:
     )
 
 
-def _combined(measured: Sequence[Measured]) -> Measured:
+def _combined(measured: Sequence[Measured], *, cut_short: bool) -> Measured:
     """Several runs as one result: means."""
-    if len(measured) == 1:
-        return measured[0]
+    notes = list(measured[0].notes)
+    if cut_short:
+        notes.append(f"run {len(measured) + 1} was interrupted, and is left out")
     return measured[0]._replace(
         rows=combine_runs([run.rows for run in measured]),
         duration_ns=sum(run.duration_ns for run in measured) // len(measured),
+        notes=notes,
         ended=_mean_ended(measured),
         runs=len(measured),
     )
@@ -202,25 +212,37 @@ class _Session:
         self.caught: int | None = None
 
     def _show(self, measured: Measured) -> None:
-        self.lossy = self.lossy or any(row.state == "not-counted" for row in measured.rows)
+        uncounted = (row for row in measured.rows if row.state == NOT_COUNTED and not row.is_idle)
+        self.lossy = self.lossy or any(uncounted)
         self._output.write(view(measured, self._settings.target, self._machine))
 
     def run(self) -> None:
-        done: list[Measured] = []
+        """Runs what was asked for, shows it, and leaves nothing behind."""
         with Signals() as signals:
-            while len(done) < self._settings.repeat and signals.caught is None:
-                run = _Run(self._settings, signals)
-                try:
-                    measured = run.measure(self._show)
-                finally:
-                    run.close()
-                self.ended = run.ended
-                if measured is None:
-                    break
-                done.append(measured)
+            done = self._repeat(signals) if self._settings.repeat > 1 else [self._once(signals)]
             self.caught = signals.caught
-        if done:
-            self._show(_combined(done))
+        whole = [measured for measured in done if measured is not None]
+        if whole:
+            self._show(whole[0] if self._settings.repeat == 1 else self._mean_of(whole))
+
+    def _once(self, signals: Signals) -> Measured | None:
+        run = _Run(self._settings, signals)
+        try:
+            return run.measure(self._show)
+        finally:
+            run.close()
+            self.ended = run.ended
+
+    def _repeat(self, signals: Signals) -> list[Measured | None]:
+        done: list[Measured | None] = []
+        while len(done) < self._settings.repeat and signals.caught is None:
+            done.append(self._once(signals))
+        return done
+
+    def _mean_of(self, runs: Sequence[Measured]) -> Measured:
+        """One that a signal cut short counts only where there is no other."""
+        cut_short = self.caught is not None and len(runs) > 1
+        return _combined(runs[:-1] if cut_short else runs, cut_short=cut_short)
 
     def exit_status(self, strict: bool) -> int:
         if strict and self.lossy:
@@ -239,28 +261,28 @@ def _place(given: dict[str, bool], target: Target) -> str:
     chosen = [place for place in _PLACES if given[place.by]]
     if len(chosen) > 1:
         names = " and ".join(place.option for place in chosen)
-        raise click.UsageError(f"Rows are added up in one way, not by {names}.")
+        raise click.UsageError(f"rows are added up in one way, not by {names}")
     if not chosen:
         return "total"
     place = chosen[0]
     if place.needs_cpus and not (target.system or target.cpus):
-        raise click.UsageError(f"{place.option} needs counters on each CPU: add -a, or -C LIST.")
-    if not place.needs_cpus and not (target.pids or target.tids or target.argv):
-        raise click.UsageError(f"{place.option} needs threads: add -p PID, -t TID or a command.")
+        raise click.UsageError(f"{place.option} needs counters on each CPU: add -a, or -C LIST")
+    if not place.needs_cpus and not (target.pids or target.tids or target.counts_command):
+        raise click.UsageError(f"{place.option} needs threads: add -p PID, -t TID or a command")
     return place.by
 
 
 def _check_combination(settings: _Settings) -> None:
     if settings.interval_count is not None and settings.interval is None:
-        raise click.UsageError("--interval-count counts intervals: add -I MS.")
+        raise click.UsageError("--interval-count counts intervals: add -I MS")
     if settings.repeat == 1:
         return
     if not settings.target.argv:
-        raise click.UsageError("-r repeats a command: name one after --.")
+        raise click.UsageError("-r repeats a command: name one after --")
     if settings.interval is not None:
-        raise click.UsageError("-r and -I cannot be shown together: leave one out.")
+        raise click.UsageError("-r and -I cannot be shown together: leave one out")
     if settings.by == "thread":
-        raise click.UsageError("-r has other threads in each run: leave --per-thread out.")
+        raise click.UsageError("-r has other threads in each run: leave --per-thread out")
 
 
 def _ns(value: float | None, unit: int) -> int | None:
@@ -270,19 +292,17 @@ def _ns(value: float | None, unit: int) -> int | None:
 _MS, _S = 1_000_000, 1_000_000_000
 
 
-@click.command("stat", context_settings={"ignore_unknown_options": False})
+@click.command("stat", cls=options.Command, context_settings={"allow_interspersed_args": False})
 @options.event_option
 @options.target_options
+@click.option("-I", "--interval", type=options.Whole(1), metavar="MS", help="Show counts every MS.")
 @click.option(
-    "-I", "--interval", type=click.IntRange(min=1), metavar="MS", help="Show counts every MS."
-)
-@click.option(
-    "--interval-count", type=click.IntRange(min=1), metavar="N", help="Stop after N intervals."
+    "--interval-count", type=options.Whole(1), metavar="N", help="Stop after N intervals."
 )
 @click.option(
     "-r",
     "--repeat",
-    type=click.IntRange(min=1),
+    type=options.Whole(1),
     default=1,
     metavar="N",
     help="Run the command N times; show means and deviations.",
@@ -295,7 +315,7 @@ _MS, _S = 1_000_000, 1_000_000_000
 @click.option("--per-socket", "by_socket", is_flag=True, help="A row a socket.")
 @options.output_options
 @options.strict_option
-@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARG]...]")
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[[--] COMMAND [ARG]...]")
 @click.pass_context
 def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
     """Count events for a command, processes, CPUs or the system.
@@ -306,7 +326,7 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
     kperf stat -a -I 1000 --csv        the whole system, every second
     """
     if ctx.obj["sysroot"]:
-        raise click.UsageError("--sysroot is a description, and only a real machine counts.")
+        raise click.UsageError("--sysroot is a description, and only a real machine counts")
     target = make_target(
         argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"], given["cgroup"]
     )
@@ -322,12 +342,8 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
         repeat=given["repeat"],
     )
     _check_combination(settings)
-    output = Output(
-        as_json=given["as_json"],
-        as_csv=given["as_csv"],
-        path=given["output"],
-        form=given["form"],
-        fd=given["output_fd"],
+    output = make_output(
+        given,
         no_color=ctx.obj["no_color"],
         live=settings.interval is not None,
         after_command=bool(argv),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import kperf
+from kperf.data import NOT_COUNTED, NOT_SUPPORTED
 from kperf.report.counts import CountRow, count_notes, multiplexed
 from kperf.report.derived import NAMES, Derived, derive_all
 from kperf_cli.render import (
@@ -32,7 +33,8 @@ _CSV_COLUMNS = (
 # In percent for people, in 0..1 for machines.
 _SHARES = {"miss_rate", "cycle_share"}
 
-_STATE_WORDS = {"not-counted": "not counted", "not-supported": "not supported"}
+_HIDDEN = "no permission"
+_STATE_WORDS = {NOT_COUNTED: "not counted", NOT_SUPPORTED: "not supported"}
 
 
 class Measured(NamedTuple):
@@ -42,9 +44,10 @@ class Measured(NamedTuple):
     duration_ns: int
     start: float  # seconds since the epoch
     notes: Sequence[str]
+    hidden: frozenset[str]  # names of events that this user may not count
     interval: int | None = None
     ended: Ended | None = None
-    runs: int = 1
+    runs: int | None = None  # None: the command was not to be repeated
 
 
 def _derived_words(derived: Sequence[Derived]) -> str:
@@ -64,7 +67,7 @@ def _cell(value: object) -> str:
 
 
 def _deviation(row: CountRow) -> str:
-    if row.stddev is None or not row.mean:
+    if row.stddev is None or not row.mean or row.runs < 2:
         return "-"
     return f"+- {row.stddev / row.mean:.2%}"
 
@@ -72,30 +75,30 @@ def _deviation(row: CountRow) -> str:
 def _table(measured: Measured, target: Target, derived: Sequence[Sequence[Derived]]) -> Table:
     rows = measured.rows
     places = _place_columns(rows)
-    with_runs, with_share = measured.runs > 1, bool(multiplexed(rows))
+    with_runs, with_share = measured.runs is not None, bool(multiplexed(rows))
     columns = [Column(name, right=name != "comm") for name in places]
     columns.append(Column("count", right=True))
     columns += [Column("deviation", right=True)] if with_runs else []
-    columns += [Column("event"), Column("derived")]
+    columns += [Column("event"), Column("derived", folds=True)]
     columns += [Column("run share", right=True)] if with_share else []
     cells = []
     for row, values in zip(rows, derived):
-        state = _STATE_WORDS.get(row.state)
+        state = _HIDDEN if row.event.name in measured.hidden else _STATE_WORDS.get(row.state)
         line = [_cell(row.place[name]) for name in places]
         line.append(f"<{state}>" if state else show_count(row.total, row.event.unit))
         line += [_deviation(row)] if with_runs else []
         line += [row.event.name, _derived_words(values)]
         line += [show_share(row.running)] if with_share else []
         cells.append(line)
-    return Table(_title(measured, target), columns, cells, _below(measured))
+    return Table(_title(measured, target), columns, cells)
 
 
 def _title(measured: Measured, target: Target) -> str:
     words = f"{target.describe()}: {show_time(measured.duration_ns)}"
     if measured.interval is not None:
         words = f"interval {measured.interval}, {words}"
-    if measured.runs > 1:
-        words += f" a run, {measured.runs} runs"
+    if measured.runs is not None:
+        words += f" a run, {measured.runs} run{'' if measured.runs == 1 else 's'}"
     ended = measured.ended
     if ended is not None:
         words += (
@@ -104,16 +107,16 @@ def _title(measured: Measured, target: Target) -> str:
     return words
 
 
-def _below(measured: Measured) -> list[str]:
-    """The quality line: what the numbers do not hold, or that they hold everything."""
-    notes = [*count_notes(measured.rows), *measured.notes]
-    return [f"quality: {'; '.join(notes) or 'every event was counted all the time'}"]
+def _notes(measured: Measured) -> list[str]:
+    """What the numbers do not hold."""
+    return [*count_notes(measured.rows, measured.hidden), *measured.notes]
 
 
 # ---- for machines ----
 
 
 def _row_document(row: CountRow, derived: Sequence[Derived], *, with_runs: bool) -> dict[str, Any]:
+    was_open = row.state != NOT_SUPPORTED
     document: dict[str, Any] = {
         "event": row.event.name,
         "count": row.total,
@@ -121,14 +124,15 @@ def _row_document(row: CountRow, derived: Sequence[Derived], *, with_runs: bool)
         "unit": row.event.unit or None,
         "running": row.running,
         "group": row.group if row.group >= 0 else None,
-        **row.place,
+        **{name: None if value == "" else value for name, value in row.place.items()},
         "derived": {value.name: value.value for value in derived},
-        "raw_count": row.raw_count,
-        "enabled_ns": row.enabled_ns,
-        "running_ns": row.running_ns,
+        "raw_count": row.raw_count if was_open else None,
+        "enabled_ns": row.enabled_ns if was_open else None,
+        "running_ns": row.running_ns if was_open else None,
     }
     if with_runs:
-        document.update(mean=row.mean, stddev=row.stddev, runs=row.runs)
+        deviation = row.stddev if row.runs > 1 else None
+        document.update(mean=row.mean, stddev=deviation, runs=row.runs)
     return document
 
 
@@ -139,7 +143,7 @@ def _document(
         "stat",
         machine,
         rows,
-        kperf.Quality([*count_notes(measured.rows), *measured.notes]),
+        kperf.Quality(_notes(measured)),
         measured.start,
         target=target.as_dict(),
         duration_ns=measured.duration_ns,
@@ -158,11 +162,13 @@ def view(measured: Measured, target: Target, machine: kperf.Machine) -> Result:
     """A measurement in every form."""
     derived = derive_all(measured.rows, measured.duration_ns)
     documents = [
-        _row_document(row, values, with_runs=measured.runs > 1)
+        _row_document(row, values, with_runs=measured.runs is not None)
         for row, values in zip(measured.rows, derived)
     ]
     intervals = ("interval", "start") if measured.interval is not None else ()
+    notes = "; ".join(_notes(measured)) or "every event was counted all the time"
     return Result(
+        quality=f"quality: {notes}",
         table=lambda: _table(measured, target, derived),
         document=lambda: _document(measured, target, machine, documents),
         csv_columns=(*intervals, *_CSV_COLUMNS),

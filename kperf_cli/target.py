@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import click
 
 from kperf import Command
+from kperf_cli.words import clean
 
 _POLL_NS = 50_000_000  # how often to look where the kernel has no descriptor for a process
+_LONGEST_MS = 1_000_000_000  # poll() takes an int
 _GRACE_NS = 200_000_000  # for a command that got the terminal's Ctrl-C as well
 
 
@@ -51,7 +53,7 @@ class Target(NamedTuple):
 
     def as_dict(self) -> dict[str, object]:
         named: dict[str, object] = {
-            "argv": self.argv,
+            "argv": [clean(argument) for argument in self.argv],
             "pids": self.pids,
             "tids": self.tids,
             "cpus": self.cpus,
@@ -72,15 +74,17 @@ def make_target(
     """Checks that the options name somebody, and do not contradict each other."""
     target = Target(list(argv), pids or [], tids or [], cpus or [], all_cpus, cgroup or "")
     if all_cpus and cpus:
-        raise click.UsageError("-a is all CPUs and -C some of them: leave one out.")
+        raise click.UsageError("-a is all CPUs and -C some of them: leave one out")
     if cgroup and not (all_cpus or cpus):
-        raise click.UsageError("A cgroup is counted CPU by CPU: add -a, or -C LIST.")
+        raise click.UsageError("a cgroup is counted CPU by CPU: add -a, or -C LIST")
     if cgroup and (pids or tids):
-        raise click.UsageError("A cgroup and processes cannot be counted at once.")
+        raise click.UsageError(
+            "a cgroup and processes cannot be counted at once: leave -G, or -p and -t out"
+        )
     if not (argv or pids or tids or cpus or all_cpus):
         raise click.UsageError(
-            "There is nothing to measure: name a command after --, "
-            "or use -p PID, -t TID, -a or -C LIST."
+            "there is nothing to measure: name a command after --, "
+            "or use -p PID, -t TID, -a or -C LIST"
         )
     return target
 
@@ -89,9 +93,9 @@ def make_target(
 
 
 class Signals:
-    """SIGINT and SIGTERM end the measuring, not the program; SIGCHLD wakes it up."""
+    """SIGINT, SIGTERM and SIGHUP end the measuring, not the program; SIGCHLD wakes it up."""
 
-    _ENDING = (signal.SIGINT, signal.SIGTERM)
+    _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self.caught: int | None = None
@@ -215,7 +219,7 @@ class Waiter:
                 poll.register(process.fd, select.POLLIN)
             else:
                 ns = _POLL_NS if ns is None else min(ns, _POLL_NS)
-        poll.poll(None if ns is None else max(1, -(-ns // 1_000_000)))
+        poll.poll(None if ns is None else min(max(1, -(-ns // 1_000_000)), _LONGEST_MS))
         self._signals.drain()
 
     def close(self) -> None:
@@ -230,34 +234,41 @@ class Launched:
     def __init__(self, argv: Sequence[str], signals: Signals) -> None:
         self.held = Command(argv)
         self._signals = signals
-        self._started = False
+        self._runs = False
 
     def start(self) -> None:
-        self._started = True
         self.held.start()
+        self._runs = True
 
     def end(self) -> Ended:
         """Waits for it; ends it first where it still runs when the measuring is over."""
         pid = self.held.pid
-        waiter = Waiter(self._signals, [pid])
         caught, self._signals.caught = self._signals.caught, None
-        grace = time.monotonic_ns() + (_GRACE_NS if caught == signal.SIGINT else 0)
-        by_itself = waiter.wait(grace) == ENDED
-        if not by_itself:
-            self._signals.caught = None
-            self._kill(signal.SIGTERM)
-            if waiter.wait(None) == SIGNAL:  # asked again: no more waiting
-                self._kill(signal.SIGKILL)
-        waiter.close()
-        self._signals.caught = caught
+        waiter = Waiter(self._signals, [pid])
+        try:
+            grace = time.monotonic_ns() + (_GRACE_NS if caught == signal.SIGINT else 0)
+            by_itself = waiter.wait(grace) == ENDED
+            if not by_itself:
+                self._terminate(waiter)
+        finally:
+            waiter.close()
+            self._signals.caught = caught
         _, raw, usage = os.wait4(pid, 0)
+        self._runs = False
         return Ended(_exit_status(raw), usage.ru_utime, usage.ru_stime, by_itself)
+
+    def _terminate(self, waiter: Waiter) -> None:
+        self._signals.caught = None
+        self._kill(signal.SIGTERM)
+        if waiter.wait(None) == SIGNAL:  # asked again: no more waiting
+            self._kill(signal.SIGKILL)
 
     def _kill(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.held.pid, number)
 
     def close(self) -> None:
-        """For an error on the way: leaves no child behind."""
-        if not self._started:
-            self.held.close()
+        """Leaves no child behind: one that never started, or that an error left running."""
+        if self._runs:
+            self.end()
+        self.held.close()

@@ -1,0 +1,144 @@
+"""Places that a result is written to: standard output, a descriptor, a file."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from contextlib import suppress
+from typing import IO, Any
+
+import click
+
+
+class CannotWriteError(click.ClickException):
+    """The result has no place: a file's or descriptor's name, why, and what to do."""
+
+    exit_code = 1
+
+
+_FIXES = {
+    "FileNotFoundError": "make its directory first",
+    "IsADirectoryError": "name a file in it",
+    "PermissionError": "choose a place that you may write to",
+}
+
+
+def cannot_write(name: str, refused: OSError, afterword: str = "") -> CannotWriteError:
+    fix = _FIXES.get(type(refused).__name__, "choose another place")
+    return CannotWriteError(f"cannot write {name} ({refused.strerror}): {fix}{afterword}")
+
+
+class Sink:
+    """A stream to write to, under the name that an error calls it."""
+
+    def __init__(self, stream: IO[str], name: str) -> None:
+        self.stream = stream
+        self.name = name
+
+    def begin(self) -> None:
+        """Called before the first result."""
+
+    def finish(self) -> None:
+        """Makes it count. Raises OSError."""
+        self.stream.flush()
+
+    def abandon(self) -> None:
+        """Leaves nothing half done, and nothing that is written later."""
+
+
+class _Descriptor(Sink):
+    """A descriptor of the caller's: closed by whoever opened it."""
+
+    def __init__(self, fd: int) -> None:
+        stream = os.fdopen(fd, "w", encoding="utf-8", newline="", closefd=False)
+        super().__init__(stream, f"descriptor {fd}")
+        if fd > 2:
+            os.set_inheritable(fd, False)  # a launched command has no business with it
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self.stream.close()
+
+
+class _NewFile(Sink):
+    """A file that appears whole or not at all."""
+
+    def __init__(self, path: str, name: str, mode: int | None) -> None:
+        self._path = path
+        self._part = f"{path}.{os.getpid()}.part"
+        fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        super().__init__(os.fdopen(fd, "w", encoding="utf-8", newline=""), name)
+        if mode is not None:
+            os.fchmod(fd, mode)
+
+    def finish(self) -> None:
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        self.stream.close()
+        os.replace(self._part, self._path)
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self.stream.close()
+        with suppress(OSError):
+            os.unlink(self._part)
+
+
+class _OpenFile(Sink):
+    """A file that is written as it is: a device, a pipe, or one whose lines come one by one."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self._path = path
+        self._is_ours = not os.path.lexists(path)
+        self._begun = False
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        super().__init__(os.fdopen(fd, "w", encoding="utf-8", newline=""), name)
+
+    def begin(self) -> None:
+        """An old file's text goes when there is something to put in its place."""
+        self._begun = True
+        if stat.S_ISREG(os.fstat(self.stream.fileno()).st_mode):
+            os.ftruncate(self.stream.fileno(), 0)
+
+    def finish(self) -> None:
+        self.stream.close()
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self.stream.close()
+        if self._is_ours and not self._begun:
+            with suppress(OSError):
+                os.unlink(self._path)
+
+
+def _open_file(path: str, *, live: bool) -> Sink:
+    """What is replaced is a plain file of our own; the others keep their owner and their links."""
+    real = os.path.realpath(path)
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        return _OpenFile(path, path) if live else _NewFile(real, path, None)
+    replaceable = stat.S_ISREG(old.st_mode) and old.st_nlink == 1 and old.st_uid == os.geteuid()
+    folder = os.path.dirname(real)
+    if live or not replaceable or not os.access(path, os.W_OK) or not os.access(folder, os.W_OK):
+        return _OpenFile(path, path)
+    return _NewFile(real, path, stat.S_IMODE(old.st_mode))
+
+
+def _open_stdout(*, as_utf8: bool) -> Sink:
+    stream: Any = sys.stdout
+    if stream is None:
+        raise CannotWriteError("cannot write standard output (it is closed): name a file with -o")
+    stream.reconfigure(encoding="utf-8" if as_utf8 else None, errors="backslashreplace")
+    return Sink(stream, "standard output")
+
+
+def open_sink(path: str | None, fd: int | None, *, live: bool, as_utf8: bool) -> Sink:
+    """The place for a result. `live`: written piece by piece. Raises CannotWriteError."""
+    try:
+        if path is not None:
+            return _open_file(path, live=live)
+        return _Descriptor(fd) if fd is not None else _open_stdout(as_utf8=as_utf8)
+    except OSError as refused:
+        raise cannot_write(path or f"descriptor {fd}", refused) from refused

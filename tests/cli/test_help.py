@@ -1,0 +1,72 @@
+"""What the command says of itself: help, versions, and calls that are nearly right."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from cli.conftest import Run
+
+from kperf_cli import list as list_module
+from kperf_cli import stat as stat_module
+
+CALLS = [["-h"], ["stat", "-h"], ["list", "-h"]]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("width", ["80", "200"])
+def test_help_fits_80_columns(kperf: Run, call: list[str], width: str) -> None:
+    done = kperf(*call, env={**os.environ, "COLUMNS": width})
+    assert (done.status, done.err) == (0, "")
+    assert max(map(len, done.lines())) <= 80
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_both_help_options_say_the_same(kperf: Run, call: list[str]) -> None:
+    assert kperf(*call).out == kperf(*call[:-1], "--help").out
+
+
+def test_no_command_is_a_wrong_call_that_shows_the_help(kperf: Run) -> None:
+    done = kperf()
+    assert (done.status, done.out) == (2, "")
+    assert done.err == kperf("-h").out
+    assert kperf("--no-color").status == 2
+
+
+def test_help_names_the_commands(kperf: Run) -> None:
+    commands = kperf("-h").out.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert {"list", "stat"} <= set(re.findall(r"^  (\w+) ", commands, re.MULTILINE))
+
+
+def test_every_option_is_in_the_help(kperf: Run) -> None:
+    """In sections, none of them forgotten."""
+    for name, module in (("stat", stat_module), ("list", list_module)):
+        shown = kperf(name, "-h").out
+        for param in module.command.params:
+            for option in param.opts if param.param_type_name == "option" else []:
+                assert re.search(rf"^  .*{option}\b", shown, re.MULTILINE), option
+
+
+def test_the_version(kperf: Run) -> None:
+    done = kperf("--version")
+    assert (done.status, done.err) == (0, "")
+    assert re.fullmatch(r"kperf \d+\.\d+\.\d+\n", done.out)
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (["nosuch"], "stat"),
+        (["stta"], "did you mean 'stat'?"),
+        (["lsit"], "did you mean 'list'?"),
+        (["stat", "--jsn"], "--json"),
+        (["stat", "--per-nodes"], "--per-"),
+        (["--nosuch"], "--nosuch"),
+    ],
+)
+def test_a_word_that_does_not_exist(kperf: Run, call: list[str], hint: str) -> None:
+    done = kperf(*call)
+    assert (done.status, done.out) == (2, "")
+    assert hint in done.error()
+    assert " -h' shows the usage" in done.error()
