@@ -4,30 +4,81 @@ Programs use `Counting` and its relatives, which raise `KperfError`; the functio
 `enable`, `read`, ...) keep the contract of descriptors and return codes.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from kperf._version import __version__
-from kperf.api import close, disable, enable, error, errorno, event_list, open, read
-from kperf.attrs import (
-    BranchSampleFilter,
-    EvtAttr,
-    PmuAttr,
-    PmuEventType,
-    PmuTaskType,
-    SpeEventFilter,
-    SpeFilter,
-    SymbolMode,
-)
-from kperf.command import Command
-from kperf.data import ImplPmuData, PmuData, Quality
-from kperf.errors import (
-    Error,
-    InvalidArgumentError,
-    KperfError,
-    NotPermittedError,
-    NotSupportedError,
-)
-from kperf.machine import Machine
-from kperf.session import Counting
-from kperf.topo import CpuTopology, Topology
+
+if TYPE_CHECKING:
+    from kperf.api import close, disable, enable, error, errorno, event_list, open, read
+    from kperf.attrs import (
+        BranchSampleFilter,
+        EvtAttr,
+        PmuAttr,
+        PmuEventType,
+        PmuTaskType,
+        SpeEventFilter,
+        SpeFilter,
+        SymbolMode,
+    )
+    from kperf.command import Command
+    from kperf.data import ImplPmuData, PmuData, Quality
+    from kperf.errors import (
+        Error,
+        InvalidArgumentError,
+        KperfError,
+        NotPermittedError,
+        NotSupportedError,
+    )
+    from kperf.machine import Machine
+    from kperf.sampling import Sampling
+    from kperf.session import Counting
+    from kperf.topo import CpuTopology, Topology
+
+# Each name is loaded from its module when it is first used: a program pays for what it needs.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "kperf.api": ("close", "disable", "enable", "error", "errorno", "event_list", "open", "read"),
+    "kperf.attrs": (
+        "BranchSampleFilter",
+        "EvtAttr",
+        "PmuAttr",
+        "PmuEventType",
+        "PmuTaskType",
+        "SpeEventFilter",
+        "SpeFilter",
+        "SymbolMode",
+    ),
+    "kperf.command": ("Command",),
+    "kperf.data": ("ImplPmuData", "PmuData", "Quality"),
+    "kperf.errors": (
+        "Error",
+        "InvalidArgumentError",
+        "KperfError",
+        "NotPermittedError",
+        "NotSupportedError",
+    ),
+    "kperf.machine": ("Machine",),
+    "kperf.sampling": ("Sampling",),
+    "kperf.session": ("Counting",),
+    "kperf.topo": ("CpuTopology", "Topology"),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'kperf' has no attribute '{name}'")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "BranchSampleFilter",
@@ -47,6 +98,7 @@ __all__ = [
     "PmuEventType",
     "PmuTaskType",
     "Quality",
+    "Sampling",
     "SpeEventFilter",
     "SpeFilter",
     "SymbolMode",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Iterator
 from typing import Callable, TypeVar
 
@@ -16,25 +15,41 @@ from kperf.session import Counting
 
 _T = TypeVar("_T")
 
+# Without a lock, which a fork could leave held in the child: each use is one atomic operation.
 _descriptors = itertools.count(1)  # never used again in a process
 _open_sessions: dict[int, Counting] = {}
-_lock = threading.Lock()
 
 
 def _guarded(action: Callable[[], _T], failed: Callable[[KperfError], _T]) -> _T:
-    """Runs an action; its KperfError becomes the thread's last error and `failed`'s value."""
+    """Runs an action; what goes wrong becomes the thread's last error and `failed`'s value."""
     try:
         result = action()
-    except KperfError as failure:
+    except (KperfError, OSError, MemoryError) as cause:
+        failure = errors.as_kperf_error(cause)
         errors.set_last(failure)
         return failed(failure)
     errors.set_last(None)
     return result
 
 
+def _code(action: Callable[[], None]) -> int:
+    """Runs an action; 0, or its error's code."""
+
+    def succeed() -> int:
+        action()
+        return 0
+
+    return _guarded(succeed, lambda failure: int(failure.code))
+
+
+def _check_type(name: str, value: object, wanted: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
+
+
 def _session(pd: int) -> Counting:
-    if isinstance(pd, bool) or not isinstance(pd, int):
-        raise TypeError(f"a descriptor is an int, not {type(pd).__name__}")
+    """What a descriptor stands for, if this process may use it."""
+    _check_type("a descriptor", pd, "int")
     session = _open_sessions.get(pd)
     if session is None:
         raise errors.error(
@@ -42,6 +57,7 @@ def _session(pd: int) -> Counting:
             f"descriptor {pd} is not open",
             hint="use what kperf.open returned, before kperf.close",
         )
+    session.check_usable()
     return session
 
 
@@ -85,25 +101,15 @@ def open(collector_type: PmuTaskType, pmu_attr: PmuAttr) -> int:
     """Opens a collection, disabled. Returns a descriptor > 0, or -1 with `error()` set."""
     if not isinstance(pmu_attr, PmuAttr):
         raise TypeError(f"pmu_attr must be PmuAttr, not {type(pmu_attr).__name__}")
-    if isinstance(collector_type, bool) or not isinstance(collector_type, int):
-        raise TypeError(f"collector_type must be PmuTaskType, not {type(collector_type).__name__}")
+    _check_type("collector_type", collector_type, "PmuTaskType")
 
     def action() -> int:
         session = _collect(collector_type, pmu_attr)
-        with _lock:
-            descriptor = next(_descriptors)
-            _open_sessions[descriptor] = session
+        descriptor = next(_descriptors)
+        _open_sessions[descriptor] = session
         return descriptor
 
     return _guarded(action, lambda _: -1)
-
-
-def _code(action: Callable[[], None]) -> int:
-    def succeed() -> int:
-        action()
-        return 0
-
-    return _guarded(succeed, lambda failure: int(failure.code))
 
 
 def enable(pd: int) -> int:
@@ -126,8 +132,7 @@ def close(pd: int) -> None:
 
     def action() -> None:
         session = _session(pd)
-        with _lock:
-            _open_sessions.pop(pd, None)
+        _open_sessions.pop(pd, None)
         session.close()
 
     _code(action)
@@ -143,7 +148,7 @@ def errorno() -> int:
     return errors.last_code()
 
 
-_LISTED: dict[PmuEventType, tuple[str, ...]] = {
+_LISTED: dict[int, tuple[str, ...]] = {
     PmuEventType.CORE_EVENT: ("core", "software"),
     PmuEventType.UNCORE_EVENT: ("uncore",),
     PmuEventType.TRACE_EVENT: ("trace",),
@@ -152,14 +157,32 @@ _LISTED: dict[PmuEventType, tuple[str, ...]] = {
 
 
 def event_list(event_type: PmuEventType) -> Iterator[str]:
-    """The names of this machine's events. Each is accepted in evtList."""
+    """The names of this machine's events. Each is accepted in evtList.
+
+    Those that cannot be listed, as tracepoints are closed to ordinary users, are left out, and
+    `error()` says why.
+    """
     from kperf.events.listing import KINDS
 
-    machine = Machine()
-    kinds = _LISTED[PmuEventType(event_type)]
+    _check_type("event_type", event_type, "PmuEventType")
+    names: list[str] = []
 
-    def names() -> list[str]:
-        return [event.name for kind in kinds for event in KINDS[kind](machine)]
+    def action() -> None:
+        if event_type not in _LISTED:
+            raise errors.error(
+                Error.INVALID_ARGUMENT,
+                f"{event_type} is no event type",
+                hint="use a member of kperf.PmuEventType",
+            )
+        machine = Machine()
+        failures = []
+        for kind in _LISTED[event_type]:
+            try:
+                names.extend(event.name for event in KINDS[kind](machine))
+            except KperfError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
-    empty: list[str] = []
-    return iter(_guarded(names, lambda _: empty))
+    _code(action)
+    return iter(names)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, IntFlag
-from typing import NamedTuple
+from operator import index
+from typing import Any, Callable, Generic, NamedTuple, TypeVar
+
+_T = TypeVar("_T")
 
 
 class PmuTaskType(IntEnum):
@@ -90,48 +93,115 @@ class EvtAttr(NamedTuple):
     excludeKernel: bool = False
 
 
-def _strings(name: str, value: object) -> list[str]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"{name} must be a list of str, not {type(value).__name__}")
-    for item in value:
-        if not isinstance(item, str):
-            raise TypeError(f"{name} must hold str, not {type(item).__name__}")
+# ---- checks: a field's value in its own type, or TypeError ----
+
+
+def _items(name: str, value: object, of: str) -> list[object]:
+    """A list's items; None is an empty one."""
+    if value is None:
+        return []
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a list of {of}, not {type(value).__name__}")
     return list(value)
 
 
-def _integers(name: str, value: object) -> list[int]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"{name} must be a list of int, not {type(value).__name__}")
-    return [_integer(name, item) for item in value]
+def _string(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must hold str, not {type(value).__name__}")
+    return value
 
 
 def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    """An int, or a number of another library that is one; True and False are none."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be int, not {type(value).__name__}")
-    return int(value)
+    return index(value)
 
 
-def _event_attrs(value: object) -> list[EvtAttr]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"evtAttr must be a list, not {type(value).__name__}")
-    return [
-        item if isinstance(item, EvtAttr) else EvtAttr(groupId=_integer("evtAttr", item))
-        for item in value
-    ]
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be bool, not {type(value).__name__}")
+    return bool(value)
+
+
+def _symbol_mode(name: str, value: object) -> SymbolMode:
+    return SymbolMode(_integer(name, value))
+
+
+def _strings(name: str, value: object) -> list[str]:
+    return [_string(name, item) for item in _items(name, value, "str")]
+
+
+def _integers(name: str, value: object) -> list[int]:
+    return [_integer(name, item) for item in _items(name, value, "int")]
+
+
+def _event_attr(name: str, value: object) -> EvtAttr:
+    if not isinstance(value, EvtAttr):
+        return EvtAttr(groupId=_integer(name, value))
+    return EvtAttr(
+        groupId=_integer(f"{name}'s groupId", value.groupId),
+        period=_integer(f"{name}'s period", value.period),
+        excludeUser=_flag(f"{name}'s excludeUser", value.excludeUser),
+        excludeKernel=_flag(f"{name}'s excludeKernel", value.excludeKernel),
+    )
+
+
+def _event_attrs(name: str, value: object) -> list[EvtAttr]:
+    return [_event_attr(name, item) for item in _items(name, value, "int or EvtAttr")]
+
+
+# ---- the attributes ----
+
+
+class _Field(Generic[_T]):
+    """A field that is checked whenever it is set."""
+
+    def __init__(self, check: Callable[[str, object], _T]) -> None:
+        self._check = check
+
+    def __set_name__(self, owner: type[PmuAttr], name: str) -> None:
+        self._name = name
+
+    def __get__(self, attr: PmuAttr, owner: type[PmuAttr]) -> _T:
+        value: _T = attr._values[self._name]
+        return value
+
+    def __set__(self, attr: PmuAttr, value: object) -> None:
+        attr._values[self._name] = self._check(self._name, value)
 
 
 class PmuAttr:
-    """What `kperf.open` collects; see the contract for each field. Wrong types raise TypeError.
+    """What `kperf.open` collects; see the contract for each field.
 
     `sampleRate` is a period in events, or a frequency in Hz with `useFreq`; 0 asks for the default.
+    A value of the wrong type raises TypeError, in the call and where a field is set later.
     """
+
+    __slots__ = ("_values",)
+
+    evtList = _Field(_strings)
+    pidList = _Field(_integers)
+    cpuList = _Field(_integers)
+    evtAttr = _Field(_event_attrs)
+    sampleRate = _Field(_integer)
+    useFreq = _Field(_flag)
+    excludeUser = _Field(_flag)
+    excludeKernel = _Field(_flag)
+    symbolMode = _Field(_symbol_mode)
+    callStack = _Field(_flag)
+    dataFilter = _Field(_integer)
+    evFilter = _Field(_integer)
+    minLatency = _Field(_integer)
+    includeNewFork = _Field(_flag)
+    branchSampleFilter = _Field(_integer)
 
     def __init__(
         self,
-        evtList: Sequence[str] = (),
-        pidList: Sequence[int] = (),
-        cpuList: Sequence[int] = (),
-        evtAttr: Sequence[int | EvtAttr] = (),
+        evtList: Sequence[str] | None = None,
+        pidList: Sequence[int] | None = None,
+        cpuList: Sequence[int] | None = None,
+        evtAttr: Sequence[int | EvtAttr] | None = None,
         sampleRate: int = 0,
         useFreq: bool = False,
         excludeUser: bool = False,
@@ -144,18 +214,23 @@ class PmuAttr:
         includeNewFork: bool = False,
         branchSampleFilter: int = BranchSampleFilter.KPERF_NO_BRANCH_SAMPLE,
     ) -> None:
-        self.evtList = _strings("evtList", evtList)
-        self.pidList = _integers("pidList", pidList)
-        self.cpuList = _integers("cpuList", cpuList)
-        self.evtAttr = _event_attrs(evtAttr)
-        self.sampleRate = _integer("sampleRate", sampleRate)
-        self.useFreq = bool(useFreq)
-        self.excludeUser = bool(excludeUser)
-        self.excludeKernel = bool(excludeKernel)
-        self.symbolMode = SymbolMode(symbolMode)
-        self.callStack = bool(callStack)
-        self.dataFilter = _integer("dataFilter", dataFilter)
-        self.evFilter = _integer("evFilter", evFilter)
-        self.minLatency = _integer("minLatency", minLatency)
-        self.includeNewFork = bool(includeNewFork)
-        self.branchSampleFilter = _integer("branchSampleFilter", branchSampleFilter)
+        self._values: dict[str, Any] = {}
+        self.evtList = evtList
+        self.pidList = pidList
+        self.cpuList = cpuList
+        self.evtAttr = evtAttr
+        self.sampleRate = sampleRate
+        self.useFreq = useFreq
+        self.excludeUser = excludeUser
+        self.excludeKernel = excludeKernel
+        self.symbolMode = symbolMode
+        self.callStack = callStack
+        self.dataFilter = dataFilter
+        self.evFilter = evFilter
+        self.minLatency = minLatency
+        self.includeNewFork = includeNewFork
+        self.branchSampleFilter = branchSampleFilter
+
+    def __repr__(self) -> str:
+        given = (f"{name}={value!r}" for name, value in self._values.items() if value)
+        return f"PmuAttr({', '.join(given)})"

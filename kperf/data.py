@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, SupportsIndex, Union
 
 from kperf._core import ffi, lib
-from kperf.errors import Error, error
+from kperf.errors import Error, KperfError, error
 from kperf.topo import CpuTopology, Topology
 
 COUNTED = "counted"
@@ -77,7 +78,7 @@ class Quality:
         return {**{name: getattr(self, name) for name in self.FIELDS}, "notes": list(self.notes)}
 
 
-def _column_view(owner: Any, pointer: Any, form: str, size: int) -> memoryview:
+def column_view(owner: Any, pointer: Any, form: str, size: int) -> memoryview:
     """A read-only view that keeps the core's memory alive as long as anybody holds it."""
     kept = ffi.gc(pointer, lambda _pointer, _owner=owner: None)
     raw: Any = memoryview(ffi.buffer(kept, size) if size else b"")
@@ -85,42 +86,22 @@ def _column_view(owner: Any, pointer: Any, form: str, size: int) -> memoryview:
     return view
 
 
-class _Columns:
+class Columns:
     """The columns that rows read. free() empties it, and every row then says so."""
 
-    __slots__ = (
-        "comm",
-        "count",
-        "cpu",
-        "enabled",
-        "event",
-        "events",
-        "pid",
-        "running",
-        "state",
-        "tid",
-        "topology",
-        "ts",
-        "value",
-    )
+    __slots__ = ("comm", "cpu", "event", "events", "pid", "tid", "topology")
 
     comm: memoryview
-    count: memoryview
     cpu: memoryview
-    enabled: memoryview
     event: memoryview
     events: Sequence[EventInfo]
     pid: memoryview
-    running: memoryview
-    state: memoryview
     tid: memoryview
     topology: Topology
-    ts: int
-    value: memoryview
 
     def __getattr__(self, name: str) -> Any:
         # Reached only where a slot is empty, which is after free().
-        if name in self.__slots__:
+        if name in self._slots():
             raise error(
                 Error.DATA_FREED,
                 "this row's data was freed",
@@ -128,12 +109,36 @@ class _Columns:
             )
         raise AttributeError(name)
 
+    @classmethod
+    def _slots(cls) -> list[str]:
+        return [name for kind in cls.__mro__ for name in getattr(kind, "__slots__", ())]
+
+    @property
+    def is_freed(self) -> bool:
+        try:
+            return not isinstance(self.events, Sequence)
+        except KperfError:
+            return True
+
     def clear(self) -> None:
-        for name in self.__slots__:
+        for name in self._slots():
             try:
                 delattr(self, name)
             except AttributeError:
                 return
+
+
+class _CountColumns(Columns):
+    """The columns of counts."""
+
+    __slots__ = ("count", "enabled", "running", "state", "ts", "value")
+
+    count: memoryview
+    enabled: memoryview
+    running: memoryview
+    state: memoryview
+    ts: int
+    value: memoryview
 
 
 class ImplPmuData:
@@ -141,34 +146,46 @@ class ImplPmuData:
 
     __slots__ = ("_columns", "_index")
 
-    stack = None
     ext = None
     rawData = None
-    period = 0
 
-    def __init__(self, columns: _Columns, index: int) -> None:
+    def __init__(self, columns: Any, index: int) -> None:
         self._columns = columns
         self._index = index
 
     @property
+    def stack(self) -> Any:
+        """Where it happened: a `Stack` for samples, None for counts."""
+        return None
+
+    @property
+    def period(self) -> int:
+        """How many events a sample stands for; 0 for counts."""
+        return 0
+
+    @property
     def evt(self) -> str:
         columns = self._columns
-        return columns.events[columns.event[self._index]].name
+        name: str = columns.events[columns.event[self._index]].name
+        return name
 
     @property
     def groupId(self) -> int:
         columns = self._columns
-        return columns.events[columns.event[self._index]].group
+        number: int = columns.events[columns.event[self._index]].group
+        return number
 
     @property
     def unit(self) -> str:
         columns = self._columns
-        return columns.events[columns.event[self._index]].unit
+        unit: str = columns.events[columns.event[self._index]].unit
+        return unit
 
     @property
     def ts(self) -> int:
         """When it was read: ns of CLOCK_MONOTONIC."""
-        return self._columns.ts
+        value: int = self._columns.ts
+        return value
 
     @property
     def cpu(self) -> int:
@@ -212,7 +229,7 @@ class ImplPmuData:
         columns, index = self._columns, self._index
         running: int = columns.running[index]
         enabled: int = columns.enabled[index]
-        return running / enabled if running and enabled else -1
+        return running / enabled if running and enabled else -1.0
 
     @property
     def timeEnabled(self) -> int:
@@ -234,9 +251,12 @@ class ImplPmuData:
     @property
     def cpuTopo(self) -> CpuTopology:
         columns = self._columns
-        return columns.topology.cpu_topology(columns.cpu[self._index])
+        place: CpuTopology = columns.topology.cpu_topology(columns.cpu[self._index])
+        return place
 
     def __repr__(self) -> str:
+        if self._columns.is_freed:
+            return "<kperf row, freed>"
         return (
             f"<kperf row {self.evt}: {self.count} ({self.state}), cpu {self.cpu}, "
             f"pid {self.pid}, tid {self.tid}>"
@@ -255,7 +275,7 @@ class PmuData:
         quality: Quality | None = None,
     ) -> None:
         self.quality = quality or Quality()
-        self._columns = _Columns()
+        self._columns: Any = _CountColumns()
         self._len = 0
         self._views: dict[str, memoryview] = {}
         if counts is None or topology is None:
@@ -263,7 +283,7 @@ class PmuData:
         owner = ffi.gc(counts, lib.kp_counts_destroy)
         self._len = owner.len
         for name, form, width in _COLUMNS:
-            view = _column_view(owner, getattr(owner, name), form, width * self._len)
+            view = column_view(owner, getattr(owner, name), form, width * self._len)
             setattr(self._columns, name, view)
             self._views[name] = view
         self._columns.events = events
@@ -286,23 +306,22 @@ class PmuData:
     def __iter__(self) -> Iterator[ImplPmuData]:
         return self.iter
 
-    def __getitem__(self, index: int) -> ImplPmuData:
-        if not isinstance(index, int):
-            raise TypeError(f"rows are numbered by int, not {type(index).__name__}")
-        at = index + self._len if index < 0 else index
+    def __getitem__(self, index: SupportsIndex) -> ImplPmuData:
+        number = operator.index(index)
+        at = number + self._len if number < 0 else number
         if not 0 <= at < self._len:
-            raise IndexError(f"row {index} of {self._len}")
+            raise IndexError(f"row {number} of {self._len}")
         return self._row(at)
 
     def _row(self, index: int) -> ImplPmuData:
         return ImplPmuData(self._columns, index)
 
     def columns(self) -> dict[str, memoryview]:
-        """The columns as read-only buffers without a copy; each keeps the memory alive.
+        """The columns as read-only buffers without a copy; each keeps the memory alive by itself.
 
         `event` indexes `event_names`; `comm` has 16 bytes a row; times are ns.
         """
-        return dict(self._views)
+        return {name: memoryview(view) for name, view in self._views.items()}
 
     @property
     def event_names(self) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from enum import IntEnum
+from errno import EMFILE, ENFILE, ENOMEM
+from typing import Any
 
 
 class Error(IntEnum):
@@ -67,6 +69,14 @@ class KperfError(Exception):
     def __str__(self) -> str:
         return f"{self.message}: {self.hint}" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies, and for the way from a worker process to its parent."""
+        return _again, (type(self), self.code, self.message, self.hint, self.errno or 0)
+
+
+def _again(kind: type[KperfError], code: Error, message: str, hint: str, errno: int) -> KperfError:
+    return kind(code, message, hint=hint, errno=errno)
+
 
 class NotPermittedError(KperfError, PermissionError):
     """The kernel does not let this user do it."""
@@ -96,6 +106,30 @@ def error(code: Error, message: str, *, hint: str = "", errno: int = 0) -> Kperf
     if kind is None:
         kind = InvalidArgumentError if code.name.startswith("INVALID_") else KperfError
     return kind(code, message, hint=hint, errno=errno)
+
+
+_SYSTEM_CODES = {
+    ENOMEM: Error.NO_MEMORY,
+    EMFILE: Error.TOO_MANY_FILES,
+    ENFILE: Error.TOO_MANY_FILES,
+}
+_SYSTEM_HINTS = {
+    Error.NO_MEMORY: "give this process more memory",
+    Error.TOO_MANY_FILES: "close some, or raise the limit (ulimit -n)",
+}
+
+
+def as_kperf_error(cause: KperfError | OSError | MemoryError) -> KperfError:
+    """The exception itself, or what the system refused as one of ours."""
+    if isinstance(cause, KperfError):
+        return cause
+    if isinstance(cause, MemoryError):
+        number, message = ENOMEM, "there is no memory left"
+    else:
+        number = cause.errno or 0
+        message = f"{cause.filename or 'a system call'}: {cause.strerror or cause}"
+    code = _SYSTEM_CODES.get(number, Error.SYSTEM)
+    return error(code, message, hint=_SYSTEM_HINTS.get(code, ""), errno=number)
 
 
 _last = threading.local()

@@ -1,0 +1,53 @@
+"""What was given up to get a collection open, in words: for `Quality.notes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kperf._native import AttachReport, EventStatus
+from kperf.events.event import CORE, Event
+from kperf.machine import Machine
+
+
+def of_events(
+    events: Sequence[Event], statuses: Sequence[EventStatus], machine: Machine
+) -> list[str]:
+    """What became of events that were opened, but not quite as they were asked for."""
+    pairs = list(zip(events, statuses))
+    found = (
+        ("user space only, as {level}", [e for e, s in pairs if s.user_only and s.supported]),
+        (
+            "hidden, as they happen in the kernel and {level}",
+            [e for e, status in pairs if status.is_hidden],
+        ),
+        (
+            "read one by one, as this kernel cannot read inherited groups",
+            [e for e, status in pairs if status.lone_reads],
+        ),
+        (
+            "nothing to count, as they happen in the kernel only",
+            [e for e in events if e.kernel_only and e.exclude_kernel],
+        ),
+    )
+    notes = [
+        f"{why.format(level=_level(machine))}: {', '.join(event.name for event in named)}"
+        for why, named in found
+        if named
+    ]
+    if not machine.core_pmus and any(e.kind == CORE and not s.supported for e, s in pairs):
+        notes.append("this machine shows no hardware PMU, as many virtual machines")
+    return notes
+
+
+def _level(machine: Machine) -> str:
+    return f"kernel.perf_event_paranoid is {machine.paranoid}"
+
+
+def of_attaching(report: AttachReport) -> list[str]:
+    """Threads whose counts may be missing or doubled."""
+    counted = (
+        (report.uncertain, "threads were born while their maker was attached"),
+        (report.missed, "threads were not attached: they are made faster than that"),
+        (report.lost, "births of threads went unseen while attaching"),
+    )
+    return [f"{number} {words}; counts may be off by theirs" for number, words in counted if number]
