@@ -1,0 +1,69 @@
+"""Files that spare a second run its work: bounded, written atomically, ignored when damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zlib
+
+_MAX_TOTAL = 1 << 30
+
+
+def cache_dir() -> str:
+    """Where kperf keeps what can be made again; "" where there is no such place."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "kperf") if os.path.isabs(base) else ""
+
+
+def write(path: str, data: bytes) -> None:
+    """Puts `data` at `path`, whole or not at all. A cache that cannot be written is no error."""
+    folder = os.path.dirname(path)
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        _make_room(folder, len(data))
+        fd, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+        try:
+            with open(fd, "wb") as file:
+                file.write(data)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def _make_room(folder: str, size: int) -> None:
+    """Removes what was used longest ago, until `size` more bytes fit."""
+    with os.scandir(folder) as entries:
+        files = [(entry.stat(), entry.path) for entry in entries if entry.is_file()]
+    total = size + sum(info.st_size for info, _ in files)
+    for info, path in sorted(files, key=lambda file: file[0].st_mtime):
+        if total <= _MAX_TOTAL:
+            break
+        os.unlink(path)
+        total -= info.st_size
+
+
+def seal(data: bytes) -> bytes:
+    """The data with its checksum before it."""
+    return b"kperf-1 %08x\n" % zlib.crc32(data) + data
+
+
+def unseal(sealed: bytes) -> bytes | None:
+    """The data, or None where a byte of it was damaged."""
+    head, _, data = sealed.partition(b"\n")
+    return data if head == b"kperf-1 %08x" % zlib.crc32(data) else None
+
+
+def read(path: str) -> bytes | None:
+    """A cached file's bytes; None where there is none. Using it keeps it from being removed."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return data

@@ -1,0 +1,236 @@
+"""Addresses to symbols: of files, JIT code, the vdso and the kernel, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from kperf.machine import Machine
+from kperf.symbols.files import Mapping, open_mapped
+from kperf.symbols.image import BadFile
+from kperf.symbols.index import Entry
+from kperf.symbols.kernel import KernelSymbols, hidden_note, kernel_symbols, split_module
+from kperf.symbols.module import Module
+from kperf.symbols.perfmap import PerfMaps
+from kperf.symbols.symbol import HIDDEN_KERNEL, KERNEL_MODULE, UNKNOWN, Symbol
+from kperf.symbols.vdso import VDSO, vdso_module
+
+if TYPE_CHECKING:
+    from kperf.symbols.lines import LineReader
+
+__all__ = ["Mapping", "Resolver", "Symbol"]
+
+
+class Resolver:
+    """Names addresses. It never raises for what is wrong with a file: `notes` tells of it.
+
+    notes       one sentence for each thing that could not be used: its cause and its fix
+    unresolved  addresses that got no name
+    """
+
+    def __init__(self, machine: Machine, *, lines: bool) -> None:
+        self.notes: list[str] = []
+        self.unresolved = 0
+        self._machine = machine
+        self._root = machine.root.rstrip("/")
+        self._modules: dict[object, Module | None] = {}
+        self._perf_maps = PerfMaps(self._root)
+        self._lines = _line_reader() if lines else None
+        self._kernel: KernelSymbols | None = None
+        self._made_at = monotonic()
+        self._noted: set[tuple[str, str]] = set()
+
+    def symbols(
+        self, mapping: Mapping | None, addresses: Sequence[int], *, kernel: bool = False
+    ) -> list[Symbol]:
+        """One symbol for each address, in the same order.
+
+        `mapping` is where all of them lie; None where nothing is known to be mapped.
+        """
+        if not addresses:
+            return []
+        if kernel:
+            found = self._kernel_symbols(addresses)
+        elif mapping is None:
+            found = [Symbol(address, UNKNOWN, offset=address) for address in addresses]
+        else:
+            found = self._mapped_symbols(mapping, addresses)
+        self.unresolved += sum(not symbol.resolved for symbol in found)
+        return found
+
+    def close(self) -> None:
+        """Ends the process that reads source lines, where one was needed. Use goes on to work."""
+        if self._lines is not None:
+            self._lines.close()
+
+    # ---- notes ----
+
+    def _note(self, name: str, cause: BadFile) -> None:
+        if (name, cause.cause) not in self._noted:
+            self._noted.add((name, cause.cause))
+            subject = f"{name}: " if name else ""
+            self.notes.append(
+                f"{subject}{cause.cause}; {cause.fix}" if cause.fix else f"{subject}{cause.cause}"
+            )
+
+    # ---- the kernel ----
+
+    def _kernel_symbols(self, addresses: Sequence[int]) -> list[Symbol]:
+        if self._kernel is None:
+            try:
+                self._kernel = kernel_symbols(self._root)
+            except (BadFile, MemoryError) as cause:
+                self._note("/proc/kallsyms", _as_bad(cause))
+                return [Symbol(address, KERNEL_MODULE, HIDDEN_KERNEL) for address in addresses]
+        if self._kernel.is_hidden:
+            self._note("", hidden_note(self._machine.read_int("proc/sys/kernel/kptr_restrict")))
+            return [Symbol(address, KERNEL_MODULE, HIDDEN_KERNEL) for address in addresses]
+        found = self._kernel.lookup(addresses)
+        if None in found and self._kernel.read_at < self._made_at:
+            # code that came since, such as a BPF program, which no list of modules tells of
+            self._kernel = kernel_symbols(self._root, self._made_at)
+            found = self._kernel.lookup(addresses)
+        return list(map(_kernel_symbol, addresses, found))
+
+    # ---- mappings ----
+
+    def _mapped_symbols(self, mapping: Mapping, addresses: Sequence[int]) -> list[Symbol]:
+        try:
+            module = self._module(mapping)
+            if module is not None:
+                return self._module_symbols(module, mapping, addresses)
+        except (BadFile, OSError, MemoryError) as cause:
+            self._note(mapping.path, _as_bad(cause))
+        return self._jit_symbols(mapping, addresses)
+
+    def _module(self, mapping: Mapping) -> Module | None:
+        """The module that is mapped; None where it is no file, or one that was refused before."""
+        if mapping.path == VDSO:
+            size = mapping.end - mapping.start
+            return self._load(mapping, (VDSO, size), partial(vdso_module, size))
+        if not mapping.is_file:
+            return None
+        key = mapping.identity
+        if self._modules.get(key) is not None:
+            return self._modules[key]
+        # another process may reach a file that is closed to this one: a refusal is this one's own
+        return self._load(mapping, (mapping.pid, *key), partial(self._open, mapping, key))
+
+    def _open(self, mapping: Mapping, key: object) -> Module:
+        module = Module(open_mapped(mapping, self._root), lines=self._lines is not None)
+        self._modules[key] = module
+        return module
+
+    def _load(self, mapping: Mapping, key: object, load: Callable[[], Module]) -> Module | None:
+        if key not in self._modules:
+            self._modules[key] = None
+            module = self._modules[key] = load()
+            for note in module.notes:
+                self._note(mapping.plain_path, note)
+        return self._modules[key]
+
+    def _module_symbols(
+        self, module: Module, mapping: Mapping, addresses: Sequence[int]
+    ) -> list[Symbol]:
+        name = mapping.plain_path
+        bias = module.bias(mapping)
+        if bias is None:
+            raise BadFile(
+                "it is not mapped as its headers say",
+                "install the file again, and start the program again",
+            )
+        own = [address - bias for address in addresses]
+        found = module.lookup(own)
+        symbols = [
+            _symbol(address, name, entry, bias)
+            if entry is not None
+            else _unknown(address, name, mapping, address - bias)
+            for address, entry in zip(addresses, found)
+        ]
+        if module.is_stripped and None in found:
+            self._note(
+                name,
+                BadFile(
+                    "it has no symbol table, so its own functions have no names",
+                    "install its debug package, or use a build that is not stripped",
+                ),
+            )
+        self._add_lines(module, name, symbols, own)
+        return symbols
+
+    def _add_lines(self, module: Module, name: str, symbols: list[Symbol], own: list[int]) -> None:
+        if self._lines is None or module.line_source is None:
+            return
+        try:
+            rows = self._lines.lookup(module.line_source, own)
+        except (BadFile, OSError, MemoryError) as cause:
+            module.line_source = None
+            self._note(name, _as_bad(cause))
+            return
+        for symbol, row in zip(symbols, rows):
+            symbol.fileName, symbol.lineNum = row
+
+    def _jit_symbols(self, mapping: Mapping, addresses: Sequence[int]) -> list[Symbol]:
+        """Symbols of code that no file holds, or none that can be read."""
+        found: list[Entry | None] = [None] * len(addresses)
+        try:
+            index = self._perf_maps.index(mapping.pid)
+            if index is not None:
+                found = index.lookup(addresses)
+        except (BadFile, OSError, MemoryError) as cause:
+            self._note(f"/tmp/perf-{mapping.pid}.map", _as_bad(cause))
+        name = mapping.plain_path
+        return [
+            _symbol(address, name, entry, 0)
+            if entry is not None
+            else _unknown(address, name, mapping, address - mapping.start + mapping.offset)
+            for address, entry in zip(addresses, found)
+        ]
+
+
+def _line_reader() -> LineReader:
+    from kperf.symbols.lines import LineReader
+
+    return LineReader()
+
+
+def _as_bad(cause: BadFile | OSError | MemoryError) -> BadFile:
+    if isinstance(cause, BadFile):
+        return cause
+    if isinstance(cause, MemoryError):
+        return BadFile("there is no memory left for its symbols", "give kperf more memory")
+    return BadFile(f"it cannot be read ({cause.strerror or cause})", "look at its file system")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _symbol(address: int, module: str, entry: Entry, bias: int) -> Symbol:
+    from kperf.symbols.demangle import demangle
+
+    raw = _text(entry.name)
+    start = entry.start + bias
+    return Symbol(address, module, demangle(raw), raw, address - start, start, entry.end + bias)
+
+
+def _unknown(address: int, module: str, mapping: Mapping, offset: int) -> Symbol:
+    return Symbol(address, module, UNKNOWN, "", offset, mapping.start, mapping.end)
+
+
+def _kernel_symbol(address: int, entry: Entry | None) -> Symbol:
+    if entry is None:
+        return Symbol(address, KERNEL_MODULE, offset=address)
+    name, module = split_module(entry.name)
+    text = _text(name)
+    return Symbol(
+        address,
+        module or KERNEL_MODULE,
+        text,
+        text,
+        address - entry.start,
+        entry.start,
+        entry.end,
+    )

@@ -1,0 +1,159 @@
+"""Source lines against addr2line; the cache; what is too large or damaged."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from symbols.elfs import BIAS, LIBC, compile_c, mapping_of, nm, resolver, run
+
+from kperf.symbols import cache
+from kperf.symbols.lines import LineReader
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def _addresses(program: Path, number: int = 500) -> list[int]:
+    functions = [s for s in nm(program) if s.name.startswith(("f", "leaf", "middle", "main"))]
+    functions = [s for s in functions if s.name != "frame_dummy" and s.size]
+    chosen = random.Random(8)
+    return [s.start + chosen.randrange(s.size) for s in chosen.choices(functions, k=number)]
+
+
+def _addr2line(program: Path, addresses: list[int]) -> list[tuple[str, int]]:
+    text = "\n".join(hex(address) for address in addresses)
+    out = subprocess.run(
+        ["addr2line", "-e", str(program)], input=text, check=True, capture_output=True, text=True
+    ).stdout
+    places = [line.split(" (")[0].rpartition(":") for line in out.splitlines()]
+    return [(file, int(line) if line.isdigit() else 0) for file, _, line in places]
+
+
+def _lines(program: Path, addresses: list[int]) -> tuple[list[tuple[str, int]], list[str]]:
+    names = resolver(lines=True)
+    found = names.symbols(mapping_of(program), [BIAS + address for address in addresses])
+    names.close()
+    assert all(symbol.resolved for symbol in found)
+    return [(symbol.fileName, symbol.lineNum) for symbol in found], names.notes
+
+
+INLINED = "static inline int twice(int n)\n{\n    return n * 2 + (n ^ 5);\n}\n" + "".join(
+    f"int f{i}(int n)\n{{\n    int t = n * {i};\n    for (int j = 0; j < n; j++)\n"
+    f"        t ^= twice(t + j);\n    return t;\n}}\n"
+    for i in range(100)
+)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-gdwarf-2",),
+        ("-gdwarf-3",),
+        ("-gdwarf-4",),
+        ("-gdwarf-5",),
+        ("-g", "-gz"),
+        ("-g", "-no-pie", "-fno-pie"),
+        ("-g1", "-Wl,-Ttext-segment=0x200000"),
+    ],
+    ids="_".join,
+)
+def test_lines_as_addr2line_has_them(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    program = compile_c(
+        tmp_path / "program", "-O2", *flags, source=INLINED + "int main(void) { return f1(2); }\n"
+    )
+    addresses = _addresses(program)
+    expected = _addr2line(program, addresses)
+    assert all(line for _, line in expected)
+    found, notes = _lines(program, addresses)
+    assert notes == []
+    assert sum(a == b for a, b in zip(found, expected)) >= 0.99 * len(addresses)
+
+
+def test_lines_from_a_separate_debug_file(tmp_path: Path) -> None:
+    program = compile_c(tmp_path / "program")
+    addresses = _addresses(program, 20)
+    expected = _addr2line(program, addresses)
+    run("objcopy", "--only-keep-debug", program, tmp_path / "program.debug")
+    run("strip", program)
+    run("objcopy", f"--add-gnu-debuglink={tmp_path / 'program.debug'}", program)
+    assert _lines(program, addresses)[0] == expected
+
+
+def test_a_second_run_needs_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compile_c(tmp_path / "program", "-Wl,--build-id")
+    addresses = _addresses(program, 20)
+    first = _lines(program, addresses)
+
+    def no_reader() -> None:
+        raise AssertionError("the reader was started")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kperf.symbols.lines._Worker", no_reader)
+        assert _lines(program, addresses) == first
+    assert "symbolic" not in sys.modules
+
+    for file in (tmp_path / "cache/kperf").rglob("*.*"):  # rows and converted table
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 0x55
+        file.write_bytes(data)
+    assert _lines(program, addresses) == first
+    for file in (tmp_path / "cache/kperf").rglob("*.*"):
+        file.write_bytes(b"")
+    assert _lines(program, addresses) == first
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compile_c(tmp_path / "program", "-Wl,--build-id")
+    (tmp_path / "file").write_text("no directory")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    found, notes = _lines(program, _addresses(program, 20))
+    assert all(line for _, line in found)
+    assert notes == []
+
+
+def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_MAX_TOTAL", 1000)
+    for i in range(10):
+        cache.write(str(tmp_path / f"bounded/{i}"), bytes(300))
+    left = sorted(file.name for file in (tmp_path / "bounded").iterdir())
+    assert len(left) == 3
+    assert left[-1] == "9"
+
+
+def test_too_much_debug_information_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = compile_c(tmp_path / "program")
+    monkeypatch.setattr("kperf.symbols.resolver._line_reader", lambda: LineReader(limit=100))
+    found, notes = _lines(program, _addresses(program, 20))
+    assert set(found) == {("", 0)}
+    assert len(notes) == 1
+    assert "MB of debug information" in notes[0]
+    assert "-g1" in notes[0]
+
+
+@pytest.mark.parametrize("section", [".debug_info", ".debug_line", ".debug_abbrev", ".debug_str"])
+def test_damaged_debug_information_costs_lines_only(tmp_path: Path, section: str) -> None:
+    program = compile_c(tmp_path / "program", "-Wl,--build-id")
+    addresses = _addresses(program, 20)
+    contents = tmp_path / "contents"
+    chosen = random.Random(section)
+    for contents_of in (bytes(5000), chosen.randbytes(5000), b"\xff" * 5000):
+        contents.write_bytes(contents_of)
+        damaged = tmp_path / "damaged"
+        run("objcopy", f"--update-section={section}={contents}", program, damaged)
+        _lines(damaged, addresses)  # names are there, and nothing escapes
+
+
+def test_without_debug_information_there_are_no_lines() -> None:
+    names = resolver(lines=True)
+    start = next(s.start for s in nm(LIBC, "-D") if s.name.startswith("getpid"))
+    symbol = names.symbols(mapping_of(LIBC), [BIAS + start])[0]
+    assert symbol.resolved
+    names.close()
