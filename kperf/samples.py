@@ -1,0 +1,383 @@
+"""What a read of samples gives: rows, call stacks and symbols as views on the core's columns."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
+
+from kperf._core import ffi, lib
+from kperf._native import last_failure, plain_error
+from kperf.data import COUNTED, Columns, EventInfo, ImplPmuData, PmuData, Quality, column_view
+from kperf.errors import Error, KperfError, error
+from kperf.machine import Machine
+from kperf.symbols.symbol import Symbol
+from kperf.topo import Topology
+
+# The columns of struct kp_samples: name, buffer format, bytes a row.
+_COLUMNS: tuple[tuple[str, str, int], ...] = (
+    ("time", "Q", 8),
+    ("ip", "Q", 8),
+    ("period", "Q", 8),
+    ("pid", "i", 4),
+    ("tid", "i", 4),
+    ("cpu", "i", 4),
+    ("event", "I", 4),
+    ("comm", "I", 4),
+    ("stack", "I", 4),
+)
+
+_MOST_CHAINS = 65_536  # stacks kept as Python chains at a time
+
+_Made = TypeVar("_Made")
+
+
+class _Cache(dict[int, _Made]):
+    """What was made for a number. A hit is a plain look-up, as every row makes some.
+
+    Forgets everything when it is full: what is still in use keeps itself alive.
+    """
+
+    def __init__(self, make: Callable[[int], _Made]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, number: int) -> _Made:
+        made = self._make(number)
+        if len(self) >= _MOST_CHAINS:
+            self.clear()
+        self[number] = made
+        return made
+
+
+class Stack:
+    """One frame of a call stack, and the way outward (`next`) and inward (`prev`).
+
+    `count` is the number of samples with the whole stack that this frame is a part of.
+    """
+
+    __slots__ = ("count", "next", "prev", "symbol")
+
+    def __init__(self, symbol: Symbol, prev: Stack | None, count: int) -> None:
+        self.symbol = symbol
+        self.prev = prev
+        self.next: Stack | None = None
+        self.count = count
+
+
+class Stacks:
+    """The stacks and symbols of one read; symbols are looked up when the first one is asked for."""
+
+    def __init__(self, raw: Any, machine: Machine, symbol_mode: int, quality: Quality) -> None:
+        self._raw = raw
+        self._quality = quality  # what looking symbols up brings to light is told there
+        self._machine = machine
+        self._mode = symbol_mode
+        self._symbols: list[Symbol] | None = None
+        self._counts: list[int] | None = None
+        # Functions and not methods: a method would make a cycle, and the core's memory wait for it.
+        this = weakref.proxy(self)
+        self.chains: _Cache[Stack | None] = _Cache(lambda node: Stacks._link(this, node))
+        self.frames: _Cache[tuple[Symbol, ...]] = _Cache(lambda node: Stacks._frames_of(this, node))
+        self.names: _Cache[tuple[str, ...]] = _Cache(lambda node: Stacks._names_of(this, node))
+        self.comms: _Cache[str] = _Cache(lambda number: Stacks.string(this, number))
+
+    # ---- symbols ----
+
+    @property
+    def symbols(self) -> list[Symbol]:
+        """The symbol of each frame; frame 0 is none."""
+        if self._symbols is None:
+            self._symbols = self._resolve()
+        return self._symbols
+
+    def _resolve(self) -> list[Symbol]:
+        from kperf.symbols.resolver import Resolver
+
+        raw = self._raw
+        resolver = Resolver(self._machine, lines=self._mode == _WITH_LINES)
+        by_mapping: dict[int, list[int]] = {}
+        for frame in range(1, raw.n_frames):
+            by_mapping.setdefault(raw.frame_mapping[frame] - 1, []).append(frame)
+        symbols = [Symbol(0, "")] * raw.n_frames
+        for number, frames in by_mapping.items():
+            addresses = [raw.frame_address[frame] for frame in frames]
+            mapping = self._mapping(number)
+            is_kernel = number == lib.KP_MAPPING_KERNEL
+            for frame, symbol in zip(
+                frames, resolver.symbols(mapping, addresses, kernel=is_kernel)
+            ):
+                symbols[frame] = symbol
+        self._count_frames(symbols)
+        self._quality.unresolved = self._count_unresolved(symbols)
+        self._quality.notes += resolver.notes
+        resolver.close()
+        return symbols
+
+    def _count_unresolved(self, symbols: Sequence[Symbol]) -> int:
+        """Samples whose innermost address has no name."""
+        raw = self._raw
+        innermost = (raw.stack_frame[raw.stack[i]] for i in range(raw.len))
+        return sum(not symbols[frame].resolved for frame in innermost)
+
+    def _mapping(self, number: int) -> Any:
+        from kperf.symbols.resolver import Mapping
+
+        if number >= self._raw.n_mappings:
+            return None
+        raw = self._raw.mappings[number]
+        return Mapping(
+            start=raw.start,
+            end=raw.end,
+            offset=raw.offset,
+            path=self.string(raw.path),
+            build_id=bytes(ffi.buffer(raw.build_id, raw.build_id_size)),
+            inode=raw.inode,
+            device=(raw.device_major, raw.device_minor),
+            pid=raw.pid,
+        )
+
+    def _count_frames(self, symbols: Sequence[Symbol]) -> None:
+        raw = self._raw
+        stacks = ffi.new("uint64_t[]", max(1, raw.n_stacks))
+        below = ffi.new("uint64_t[]", max(1, raw.n_stacks))
+        frames = ffi.new("uint64_t[]", max(1, raw.n_frames))
+        lib.kp_samples_occurrences(raw, stacks, below, frames)
+        self._counts = list(stacks)
+        for symbol, count in zip(symbols[1:], list(frames)[1:]):
+            symbol.count = count
+
+    def string(self, number: int) -> str:
+        raw = self._raw
+        return bytes(ffi.string(raw.strings + raw.string_offset[number])).decode("utf-8", "replace")
+
+    # ---- stacks ----
+
+    def frame_numbers(self, node: int) -> list[int]:
+        """The frames of a stack from the innermost out."""
+        raw, numbers = self._raw, []
+        while node:
+            numbers.append(raw.stack_frame[node])
+            node = raw.stack_parent[node]
+        return numbers
+
+    def _frames_of(self, node: int) -> tuple[Symbol, ...]:
+        symbols = self.symbols
+        return tuple(symbols[number] for number in self.frame_numbers(node))
+
+    def _names_of(self, node: int) -> tuple[str, ...]:
+        return tuple(symbol.symbolName for symbol in self.frames[node])
+
+    def _link(self, node: int) -> Stack | None:
+        """The contract's linked list of a stack: one a stack, shared by its samples."""
+        if self._mode == _NO_SYMBOLS:
+            return None
+        first = previous = None
+        frames = self.frames[node]
+        count = self._counts[node] if self._counts is not None else 0
+        for symbol in frames:
+            link = Stack(symbol, previous, count)
+            if previous is None:
+                first = link
+            else:
+                previous.next = link
+            previous = link
+        return first
+
+
+_NO_SYMBOLS, _WITH_LINES = 0, 2
+
+
+class _SampleColumns(Columns):
+    """The columns that rows of samples read."""
+
+    __slots__ = ("chains", "comms", "frames", "ip", "names", "period", "stack", "stacks", "time")
+
+
+class SampleRow(ImplPmuData):
+    """One sample of an event."""
+
+    __slots__ = ()
+
+    @property
+    def count(self) -> int:
+        return 1
+
+    @property
+    def countPercent(self) -> float:
+        return 1.0
+
+    @property
+    def state(self) -> str:
+        return COUNTED
+
+    # Loops over millions of rows read these: each is one expression, without a call.
+
+    @property
+    def ts(self) -> int:
+        """When it was taken: ns of CLOCK_MONOTONIC."""
+        return self._columns.time[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def pid(self) -> int:
+        return self._columns.pid[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def tid(self) -> int:
+        return self._columns.tid[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def cpu(self) -> int:
+        """The logical CPU that it was taken on."""
+        return self._columns.cpu[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def period(self) -> int:
+        """How many events this sample stands for."""
+        return self._columns.period[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def comm(self) -> str:
+        columns = self._columns
+        return columns.comms[columns.comm[self._index]]  # type: ignore[no-any-return]
+
+    @property
+    def stack(self) -> Stack | None:
+        """The sampled frame, linked outward; None with NO_SYMBOL_RESOLVE."""
+        columns = self._columns
+        return columns.chains[columns.stack[self._index]]  # type: ignore[no-any-return]
+
+    @property
+    def frames(self) -> tuple[Symbol, ...]:
+        """The symbols of the stack, innermost first."""
+        columns = self._columns
+        return columns.frames[columns.stack[self._index]]  # type: ignore[no-any-return]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        columns = self._columns
+        return columns.names[columns.stack[self._index]]  # type: ignore[no-any-return]
+
+
+class SampleData(PmuData):
+    """The samples of one read, in order of time."""
+
+    def __init__(
+        self,
+        raw: Any,
+        events: Sequence[EventInfo],
+        machine: Machine,
+        topology: Topology,
+        symbol_mode: int,
+        notes: Sequence[str],
+    ) -> None:
+        super().__init__()
+        owner = ffi.gc(raw, lib.kp_samples_destroy)
+        self._raw = owner
+        self._columns = _SampleColumns()
+        self._len = owner.len
+        self._views = {
+            name: column_view(owner, getattr(owner, name), form, width * self._len)
+            for name, form, width in _COLUMNS
+        }
+        for name, view in self._views.items():
+            setattr(self._columns, name, view)
+        self._columns.events = events
+        self._columns.topology = topology
+        self.quality = _quality(owner, events, notes)
+        self._stacks: Stacks | None = Stacks(owner, machine, symbol_mode, self.quality)
+        for name in ("chains", "comms", "frames", "names"):
+            setattr(self._columns, name, getattr(self._stacks, name))
+        self._columns.stacks = self._stacks
+
+    @property
+    def stacks(self) -> Stacks:
+        """The stacks and symbols of these samples."""
+        if self._stacks is None:
+            raise _freed()
+        return self._stacks
+
+    @property
+    def iter(self) -> Iterator[ImplPmuData]:
+        """A new iterator over the rows."""
+        return map(SampleRow, repeat(self._columns), range(self._len))
+
+    def _row(self, index: int) -> SampleRow:
+        return SampleRow(self._columns, index)
+
+    def free(self) -> None:
+        """Gives the memory back. Rows taken before raise from then on; buffers stay valid."""
+        super().free()
+        self._raw = self._stacks = None
+
+    def hot(self, keys: int) -> list[HotRow]:
+        """The samples added up by some of `HotKey`."""
+        if self._raw is None:
+            raise _freed()
+        rows, n = ffi.new("struct kp_hot_row **"), ffi.new("size_t *")
+        if lib.kp_samples_hot(self._raw, keys, rows, n) != 0:
+            raise plain_error(last_failure())
+        try:
+            return [
+                HotRow(*(getattr(rows[0][i], key) for key in HotRow._fields)) for i in range(n[0])
+            ]
+        finally:
+            lib.kp_hot_destroy(rows[0])
+
+
+class HotRow(NamedTuple):
+    """Samples that have the chosen keys in common; the other keys are 0."""
+
+    samples: int
+    period: int
+    event: int
+    frame: int
+    stack: int
+    comm: int
+    pid: int
+    tid: int
+    cpu: int
+
+
+class HotKey:
+    """What samples may be added up by."""
+
+    EVENT = lib.KP_HOT_EVENT
+    FRAME = lib.KP_HOT_FRAME
+    STACK = lib.KP_HOT_STACK
+    COMM = lib.KP_HOT_COMM
+    PID = lib.KP_HOT_PID
+    TID = lib.KP_HOT_TID
+    CPU = lib.KP_HOT_CPU
+
+
+def _freed() -> KperfError:
+    return error(
+        Error.DATA_FREED, "these samples were freed", hint="add them up before PmuData.free()"
+    )
+
+
+def _quality(raw: Any, events: Sequence[EventInfo], notes: Sequence[str]) -> Quality:
+    """What became of the samples, added up over the events; by event in the notes."""
+    losses = [raw.loss[i] for i in range(raw.n_events)]
+    found = list(notes)
+    for event, loss in zip(events, losses):
+        lost = loss.lost + loss.lost_samples
+        if lost:
+            found.append(f"{event.name}: {lost} samples lost, as the buffer was full")
+        if loss.dropped:
+            found.append(f"{event.name}: {loss.dropped} samples dropped, as the store was full")
+        if loss.throttled:
+            found.append(f"{event.name}: throttled {loss.throttled} times by the kernel")
+    if raw.side_lost:
+        found.append(
+            f"{raw.side_lost} records of processes and mappings lost: names may be missing"
+        )
+    return Quality(
+        found,
+        samples=raw.len,
+        lost=sum(loss.lost + loss.lost_samples + loss.dropped for loss in losses),
+        throttled=sum(loss.throttled for loss in losses),
+    )

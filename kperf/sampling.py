@@ -1,0 +1,190 @@
+"""Sampling as a context manager that raises `KperfError`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from kperf._native import EventStatus, Failure
+from kperf._native_sampling import NativeSampler, SampleOptions
+from kperf.attrs import BranchSampleFilter, EvtAttr, SymbolMode
+from kperf.collection import Collection, Wanted
+from kperf.command import Command
+from kperf.errors import Error, KperfError, error
+from kperf.events.event import SOFTWARE, TRACEPOINT, Event, EventGroup
+from kperf.events.generic import SOFTWARE as SOFTWARE_EVENTS
+from kperf.events.generic import TYPE_SOFTWARE
+from kperf.machine import Machine
+from kperf.samples import SampleData
+
+DEFAULT_FREQUENCY = 4000
+
+# What must be among a branch filter's bits: the levels alone select no branches.
+_LEVELS = (
+    BranchSampleFilter.KPERF_SAMPLE_BRANCH_USER
+    | BranchSampleFilter.KPERF_SAMPLE_BRANCH_KERNEL
+    | BranchSampleFilter.KPERF_SAMPLE_BRANCH_HV
+)
+
+
+class Rate(NamedTuple):
+    """How often samples are taken: every `period` events, or `frequency` times a second."""
+
+    period: int = 0
+    frequency: int = 0
+
+
+def _check_rate(rate: Rate, machine: Machine) -> None:
+    if rate.period < 0 or rate.frequency < 0 or (rate.period and rate.frequency):
+        raise error(
+            Error.INVALID_SAMPLE_RATE,
+            f"a period of {rate.period} with a frequency of {rate.frequency} Hz means nothing",
+            hint="give one of them, above 0",
+        )
+    limit = machine.max_sample_rate
+    if limit is not None and rate.frequency > limit:
+        raise error(
+            Error.INVALID_SAMPLE_RATE,
+            f"{rate.frequency} samples a second are above the system's limit of {limit}",
+            hint=f"ask for less, or: sysctl kernel.perf_event_max_sample_rate={rate.frequency}",
+        )
+
+
+def _rated(event: Event, rate: Rate, machine: Machine) -> Event:
+    """An event with its rate; by default each hit of a tracepoint, else 4,000 times a second."""
+    if rate.period or (event.kind == TRACEPOINT and not rate.frequency):
+        return event._replace(period=rate.period or 1)
+    most = machine.max_sample_rate or DEFAULT_FREQUENCY
+    return event._replace(period=rate.frequency or min(DEFAULT_FREQUENCY, most), by_frequency=True)
+
+
+def _check_branches(branch_filter: int) -> None:
+    if branch_filter and not branch_filter & ~int(_LEVELS):
+        raise error(
+            Error.INVALID_BRANCH_FILTER,
+            "the branch filter names whose branches, but not which",
+            hint="add KPERF_SAMPLE_BRANCH_ANY, or another kind of branch",
+        )
+
+
+_TRACKING = EventGroup(
+    (
+        Event(
+            "dummy",
+            SOFTWARE,
+            TYPE_SOFTWARE,
+            SOFTWARE_EVENTS["dummy"].config,
+            tracks=True,
+        ),
+    ),
+    -1,
+)
+
+
+class Sampling(Collection):
+    """Samples events: where they happen. Opened by the constructor, disabled until `enable()`.
+
+    events, pids, tids, cpus, command, cgroup, groups: as for `Counting`. How often: every `period`
+    events, or `frequency` times a second (default: tracepoints each time, else 4,000 Hz, or what
+    the system allows). `call_stack` records who called; `symbol_mode` says how far addresses are
+    named.
+
+    A thread of this library empties the kernel's buffers (`buffer_bytes` a CPU) while the program
+    does something else; `store_bytes` limits what it keeps (default: a quarter of the memory), and
+    what is beyond is counted as lost. Raises `KperfError`.
+    """
+
+    def __init__(
+        self,
+        events: str | Sequence[str],
+        *,
+        pids: Sequence[int] = (),
+        tids: Sequence[int] = (),
+        cpus: Sequence[int] = (),
+        command: Command | None = None,
+        cgroup: str = "",
+        groups: Sequence[int | EvtAttr] | None = None,
+        exclude_user: bool = False,
+        exclude_kernel: bool = False,
+        inherit: bool = True,
+        enable_on_exec: bool = False,
+        period: int = 0,
+        frequency: int = 0,
+        call_stack: bool = False,
+        symbol_mode: int = SymbolMode.RESOLVE_ELF,
+        branch_filter: int = 0,
+        buffer_bytes: int = 1 << 19,
+        store_bytes: int = 0,
+    ) -> None:
+        _check_branches(branch_filter)
+        self._rate = Rate(period, frequency)
+        self._symbol_mode = symbol_mode
+        self._buffer_bytes = buffer_bytes
+        self._options = SampleOptions(
+            call_chain=call_stack,
+            branch_types=branch_filter,
+            ring_bytes=buffer_bytes,
+            store_bytes=store_bytes or _quarter_of_memory(),
+        )
+        super().__init__(
+            Wanted(
+                events,
+                groups,
+                exclude_user,
+                exclude_kernel,
+                pids,
+                tids,
+                cpus,
+                command,
+                cgroup,
+                inherit,
+                enable_on_exec,
+            )
+        )
+
+    def _make_session(self, explain: Callable[[Failure], KperfError]) -> NativeSampler:
+        self._sampler = NativeSampler(explain, self._options)
+        return self._sampler
+
+    def _shape(self, groups: list[EventGroup]) -> list[EventGroup]:
+        """The events at their rate, and before them the one that tells of processes and maps."""
+        _check_rate(self._rate, self.machine)
+        rated = [
+            group._replace(
+                events=tuple(_rated(event, self._rate, self.machine) for event in group.events)
+            )
+            for group in groups
+        ]
+        raw = any(event.kind == TRACEPOINT for group in rated for event in group.events)
+        self._options = self._options._replace(raw=raw)
+        return [_TRACKING, *rated]
+
+    def _cpus_of(self, event: Event) -> Sequence[int]:
+        """A ring that children inherit needs an event on one CPU: so each task on every CPU."""
+        cpus = super()._cpus_of(event) or self.machine.online_cpus
+        return cpus if event.cpus is None else [cpu for cpu in cpus if cpu in event.cpus]
+
+    def _accept(self, statuses: Sequence[EventStatus]) -> None:
+        self._require_all(statuses)
+
+    def _own_notes(self) -> list[str]:
+        default = not self._rate.period and not self._rate.frequency
+        limit = self.machine.max_sample_rate
+        if default and limit is not None and limit < DEFAULT_FREQUENCY:
+            return [f"sampled at {limit} Hz: kernel.perf_event_max_sample_rate allows no more"]
+        return []
+
+    def read(self) -> SampleData:
+        """The samples since the last read, in order of time; may be called while enabled."""
+        raw = self._sampler.read()
+        return SampleData(
+            raw, self._infos, self.machine, self.topology, self._symbol_mode, self.notes
+        )
+
+    def __enter__(self) -> Sampling:
+        return self
+
+
+def _quarter_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
