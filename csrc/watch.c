@@ -27,10 +27,10 @@ struct kp_watch {
 
 enum {
     KIB = 1024,
-    TASK_RING = 256 * KIB,         /* a CPU, for the threads of a few processes */
-    LARGEST_RING = 2 * KIB * KIB,  /* a CPU, for those of all processes, */
+    TASK_RING = 256 * KIB,        /* a CPU, for the threads of a few processes */
+    LARGEST_RING = 2 * KIB * KIB, /* a CPU, for those of all processes, */
     SMALLEST_RING = 64 * KIB,
-    ALL_RINGS = 64 * KIB * KIB     /* and for all CPUs together */
+    ALL_RINGS = 64 * KIB * KIB /* and for all CPUs together */
 };
 
 static int open_dummy(int32_t pid, int32_t cpu)

@@ -133,9 +133,10 @@ def test_a_run_that_was_interrupted_is_left_out(kperf: Run, tmp_path: Path) -> N
 
 
 def test_no_run_leaves_a_descriptor_open(kperf: Run) -> None:
-    done = kperf("stat", "-r", 5, "-e", "dummy", "--", "sh", "-c", "ls /proc/$PPID/fd | wc -l")
-    numbers = done.lines()[:5]
-    assert len(set(numbers)) == 1, numbers
+    """While the command looks, one may just be on its way to be closed."""
+    done = kperf("stat", "-r", 12, "-e", "dummy", "--", "sh", "-c", "ls /proc/$PPID/fd | wc -l")
+    numbers = [int(line) for line in done.lines()[:12]]
+    assert max(numbers) - min(numbers) <= 2, numbers
 
 
 @pytest.mark.parametrize("size", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,10 @@ def nothing_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
-    return compile_programs(tmp_path_factory)
+def programs() -> Iterator[Programs]:
+    # Not in pytest's own folder, which it closes to other users whenever it starts.
+    with tempfile.TemporaryDirectory(prefix="kperf-sampled-") as folder:
+        yield compile_programs(Path(folder))
 
 
 @pytest.fixture

@@ -276,7 +276,7 @@ def test_commands_that_cannot_run(kperf: Run, tmp_path: Path) -> None:
         (["--sort", "colour", "--", "true"], 2, "colour"),
         (["--sort", "", "--", "true"], 2, "sort key"),
         (["-F", "100", "-c", "100", "--", "true"], 2, "-F and -c"),
-        (["-e", "no-such-event", "--", "true"], 2, "no-such-event"),
+        (["-e", "no-such-event", "--", "true"], 1, "no-such-event"),
         (["-F", "0", "--", "true"], 2, "'0'"),
         (["-c", "-5", "--", "true"], 2, "'-5'"),
         (["--top", "0", "--", "true"], 2, "'0'"),
