@@ -14,8 +14,7 @@
 
 #define IOC_SET_OUTPUT 0x2405UL
 
-/* Where the kernel keeps its end and we keep ours (struct perf_event_mmap_page, ABI since 2.6.35).
- */
+/* Where the kernel keeps its end and we ours (struct perf_event_mmap_page, ABI since 2.6.35). */
 enum { DATA_HEAD = 1024, DATA_TAIL = 1032 };
 
 int kp_ring_create(int fd, size_t bytes, struct kp_ring *ring)

@@ -8,8 +8,7 @@
 #include <sys/types.h>
 
 /* One opened counter: an event, for a task or for everybody, on a CPU or wherever the task runs.
- * The members of a group stand behind their leader, those that this machine lacks included (fd -1).
- */
+ * The members of a group stand behind their leader, those that the machine lacks too (fd -1). */
 struct kp_cell {
     int fd;
     int32_t cpu;

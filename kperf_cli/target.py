@@ -18,7 +18,7 @@ from kperf_cli.words import clean
 
 _POLL_NS = 50_000_000  # how often to look where the kernel has no descriptor for a process
 _LONGEST_MS = 1_000_000_000  # poll() takes an int
-_GRACE_NS = 200_000_000  # for a command that got the terminal's Ctrl-C as well
+_GRACE_NS = 500_000_000  # for a command that got the terminal's Ctrl-C as well
 
 
 class Target(NamedTuple):

@@ -15,7 +15,7 @@ import kperf
 from kperf import Error, PmuAttr, PmuTaskType
 
 WRITES = "syscalls:sys_enter_write"
-FORKS = 100
+FORKS = 30
 
 
 def open_for(pid: int, *events: str) -> int:

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the tests of the core share: a list of named tests, checks that end a test, small helpers.
- */
+ * What the tests of the core share: named tests, checks that end a test, small helpers. */
 #ifndef KPERF_TEST_CHECK_H
 #define KPERF_TEST_CHECK_H
 
@@ -79,8 +78,7 @@ struct kp_target process(const int32_t *pid);
 
 int32_t own_tid(void);
 
-/* A session over this thread, and the code with which one is refused, leaving no descriptor open.
- */
+/* A session over this thread; the code with which one is refused, leaving no descriptor open. */
 struct kp_session *open_own(const struct kp_event *events, size_t n, uint32_t flags);
 int refused(const struct kp_event *events, size_t n, uint32_t flags);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A launched command: held before its exec, measured from there on, and given back what is its own.
- */
+ * A launched command: held before its exec, measured from there on, given back what is its own. */
 #include "check.h"
 
 #include <errno.h>
@@ -90,8 +89,7 @@ TEST(child_of_no_file)
     check_failure("/dev/null/command", KP_E_COMMAND_MISSING, ENOTDIR);
 }
 
-/* A file of this text that may be executed by whom `mode` says; its name is the caller's to unlink.
- */
+/* A file of this text and mode; the caller unlinks it. */
 static void make_file(char *path, const char *text, mode_t mode)
 {
     strcpy(path, "/tmp/kperf-core-XXXXXX");

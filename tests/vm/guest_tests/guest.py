@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import tempfile
 import time
+import traceback
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import kperf
+import kperf_cli.list
+import kperf_cli.main
+import kperf_cli.stat
 
 EVENT_SOURCE = Path("/sys/bus/event_source/devices")
 
@@ -123,17 +129,52 @@ def spin(seconds: float = 0.3) -> None:
         pass
 
 
-def run(*argv: str, user: bool = False) -> subprocess.CompletedProcess[str]:
-    """A command as root or as an ordinary user."""
-    ordinary: dict[str, Any] = {"user": 1000, "group": 1000, "extra_groups": []} if user else {}
-    return subprocess.run(
-        argv, capture_output=True, text=True, timeout=120, check=False, cwd="/tmp", **ordinary
-    )
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    """A command, with its output as text."""
+    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+
+
+def _become_kperf(arguments: tuple[str, ...], out: int, err: int, user: bool) -> NoReturn:
+    """Turns a forked child into a `kperf` command, with what is imported already."""
+    status: Any = 70
+    try:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.argv = ["kperf", *arguments]
+        if user:
+            os.setgroups([])
+            os.setgid(1000)
+            os.setuid(1000)
+        kperf_cli.main.main()
+    except SystemExit as leaving:
+        status = leaving.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def kperf_command(*arguments: str, user: bool = False) -> subprocess.CompletedProcess[str]:
+    """`kperf ARGUMENTS`, as root or as an ordinary user.
+
+    In a child of this process: a Python of its own takes seconds to start here.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        pid = os.fork()
+        if pid == 0:
+            _become_kperf(arguments, out.fileno(), err.fileno(), user)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, status, out.read(), err.read())
 
 
 def stat_lines(*arguments: str, user: bool = False) -> list[dict[str, Any]]:
     """The JSON documents of a `kperf stat` that went well."""
-    done = run("kperf", "stat", "--json", *arguments, user=user)
+    done = kperf_command("stat", "--json", *arguments, user=user)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 

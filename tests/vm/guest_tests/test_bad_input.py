@@ -60,7 +60,7 @@ def test_device_on_a_cpu_of_another_die() -> None:
     ],
 )
 def test_command_line_says_it_in_one_line(arguments: tuple[str, ...], words: str) -> None:
-    done = guest.run("kperf", "stat", *arguments)
+    done = guest.kperf_command("stat", *arguments)
     assert done.returncode == 1
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1

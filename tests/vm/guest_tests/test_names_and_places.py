@@ -44,7 +44,7 @@ ARCHITECTURAL = {
 
 
 def listed(*arguments: str) -> dict[str, dict[str, Any]]:
-    done = guest.run("kperf", "list", "--json", *arguments)
+    done = guest.kperf_command("list", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return {row["name"]: row for row in json.loads(done.stdout)["rows"]}
 

@@ -39,7 +39,7 @@ def test_what_is_closed_names_the_way_in(
     paranoid: Paranoid, arguments: tuple[str, ...], words: str
 ) -> None:
     paranoid(2)
-    done = guest.run("kperf", "stat", *arguments, user=True)
+    done = guest.kperf_command("stat", *arguments, user=True)
     assert done.returncode == 1, done
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("kperf: ")
