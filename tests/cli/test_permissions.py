@@ -34,7 +34,11 @@ KERNEL_ONLY = ["context-switches", "cpu-migrations"]
 def at_level() -> Iterator[Callable[[int], None]]:
     """Sets kernel.perf_event_paranoid; it is as it was after the test."""
     before = PARANOID.read_text()
-    yield lambda level: (PARANOID.write_text(f"{level}\n"), None)[1]
+
+    def set_level(level: int) -> None:
+        PARANOID.write_text(f"{level}\n")
+
+    yield set_level
     PARANOID.write_text(before)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sampling.python.programs import ROUNDS, Programs, let_go, sample, waiting
+from sampling.python.programs import ROOM_FOR_ALL, ROUNDS, Programs, let_go, sample, waiting
 from support import privileged
 
 import kperf
@@ -16,7 +16,7 @@ WRITE = "syscalls:sys_enter_write"
 
 @privileged
 def test_each_hit_of_a_tracepoint_is_a_sample(busy: Path) -> None:
-    data = sample([busy, "write", 20_000], WRITE)
+    data = sample([busy, "write", 20_000], WRITE, buffer_bytes=ROOM_FOR_ALL)
     assert len(data) == 20_000
     assert {row.period for row in data} == {1}
     assert {row.evt for row in data} == {WRITE}
