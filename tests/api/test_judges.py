@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support import PATIENCE_S, Worker, online_cpus, privileged, total
@@ -189,10 +191,23 @@ class PerfStat:
 
 
 @privileged
+def settle(pid: int) -> None:
+    """Waits until a process faults no more: what its new threads still do falls into one window."""
+    previous = -1
+    while True:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        faults = int(fields[7]) + int(fields[9])
+        if faults == previous:
+            return
+        previous = faults
+        time.sleep(0.2)
+
+
 @pytest.mark.skipif(shutil.which("perf") is None, reason="perf is the judge, and not installed")
 @pytest.mark.parametrize("event", ["page-faults", "page-faults:u", "minor-faults"])
 def test_perf_counts_the_same(worker: Worker, event: str) -> None:
     worker.ask("threads", 3)
+    settle(worker.pid)
     perf = PerfStat(event, worker.pid)
     with kperf.Counting(event, pids=[worker.pid]) as ours:
         perf.tell("enable")
@@ -200,6 +215,7 @@ def test_perf_counts_the_same(worker: Worker, event: str) -> None:
         worker.ask("touch", LARGE)
         worker.ask("fill", LARGE)
         worker.ask("fork", SMALL)
+        settle(worker.pid)
         ours.disable()
         perf.tell("disable")
         assert total(ours.read()) == perf.count()
