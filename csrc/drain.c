@@ -122,12 +122,13 @@ static void free_parts(struct kp_drain *drain)
 int kp_drain_start(struct kp_drain *drain, size_t n_rings, kp_record_fn *take,
                    int (*work)(void *context), void *context)
 {
-    *drain = (struct kp_drain){.n_rings = n_rings, .take = take, .work = work, .context = context};
+    *drain = (struct kp_drain){.take = take, .work = work, .context = context};
     pthread_mutex_init(&drain->lock, NULL);
     pthread_cond_init(&drain->changed, NULL);
     drain->epoll = epoll_create1(EPOLL_CLOEXEC);
     drain->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     drain->rings = calloc(n_rings, sizeof(*drain->rings));
+    drain->n_rings = drain->rings == NULL ? 0 : n_rings;
     int rc = 0;
     if (drain->epoll < 0 || drain->wake < 0)
         rc = kp_fail(KP_E_SYSTEM, errno, "cannot make the drain thread's descriptors");

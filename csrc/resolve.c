@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_DEPTH = 1100 };
+enum { MOST_DEPTH = 1100, MOST_NODES = 1 << 28 };
 
 struct result {
     struct kp_samples samples; /* first: what Python sees is the result itself */
@@ -187,8 +187,9 @@ static void publish(struct result *result)
 
 static int prepare(struct result *result)
 {
-    size_t most = result->store.most, n = result->store.len;
-    size_t most_nodes = most < UINT32_MAX ? most : UINT32_MAX;
+    size_t n = result->store.len;
+    /* A raw stack that many processes share is one of each here: more than the store had. */
+    size_t most_nodes = n < MOST_NODES / MOST_DEPTH ? n * MOST_DEPTH + 1 : MOST_NODES;
     int rc = kp_stacks_create(&result->stacks, most_nodes);
     if (rc == 0)
         rc = kp_stacks_create(&result->frames, most_nodes);
@@ -203,7 +204,7 @@ static int run(struct result *result, struct kp_spaces *spaces)
 {
     size_t n_mappings;
     struct resolver resolver = {.result = result, .spaces = spaces};
-    size_t most_nodes = result->store.most < UINT32_MAX ? result->store.most : UINT32_MAX;
+    size_t most_nodes = result->store.len + 1; /* one a sample, and the empty one */
     resolver.first = kp_spaces_mappings(spaces, &n_mappings);
     int rc = kp_stacks_create(&resolver.known, most_nodes);
     if (rc == 0)

@@ -101,7 +101,7 @@ struct kp_sampler {
     int system_wide;
 };
 
-enum { MOST_SIDE_BYTES = 1 << 30 };
+enum { MOST_SIDE_BYTES = 1 << 30, MOST_CPUS = 1 << 16 };
 
 static uint64_t now_ns(void)
 {
@@ -326,10 +326,21 @@ static int scan_next(void *context)
     return 0;
 }
 
+/* One for each number up to the highest that an event names: CPUs may be numbered with gaps, and a
+ * C library may count those alone that this process may run on. */
+static size_t count_rings(const struct kp_event *events, size_t n_events)
+{
+    int32_t highest = 0;
+    for (size_t i = 0; i < n_events; i++)
+        for (uint32_t at = 0; at < events[i].n_cpus; at++)
+            if (events[i].cpus[at] > highest && events[i].cpus[at] < MOST_CPUS)
+                highest = events[i].cpus[at];
+    return (size_t)highest + 1;
+}
+
 static int open_parts(struct kp_sampler *sampler, const struct kp_event *events, size_t n_events,
                       const struct kp_target *target, uint32_t flags)
 {
-    size_t n_cpus = (size_t)sysconf(_SC_NPROCESSORS_CONF);
     sampler->loss = calloc(n_events, sizeof(*sampler->loss));
     sampler->periods = calloc(n_events, sizeof(*sampler->periods));
     if (sampler->loss == NULL || sampler->periods == NULL)
@@ -344,7 +355,8 @@ static int open_parts(struct kp_sampler *sampler, const struct kp_event *events,
     if (rc == 0)
         rc = kp_spaces_create(&sampler->spaces);
     if (rc == 0)
-        rc = kp_drain_start(&sampler->drain, n_cpus, take_record, scan_next, sampler);
+        rc = kp_drain_start(&sampler->drain, count_rings(events, n_events), take_record, scan_next,
+                            sampler);
     if (rc == 0)
         rc = kp_session_open(events, n_events, target, flags, &sampler->hooks, sampler->drain.tid,
                              &sampler->session);
@@ -399,6 +411,8 @@ void kp_sampler_abandon(struct kp_sampler *sampler)
 {
     kp_session_abandon(sampler->session);
     kp_drain_abandon(&sampler->drain);
+    if (sampler->proc != NULL)
+        close(dirfd(sampler->proc));
 }
 
 struct kp_session *kp_sampler_session(struct kp_sampler *sampler)

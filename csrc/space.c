@@ -70,6 +70,7 @@ struct naming {
     int32_t tid;
     uint32_t text;
     uint64_t time;
+    size_t order; /* among equals, as they came: qsort need not keep it */
 };
 
 struct kp_spaces {
@@ -513,7 +514,7 @@ static int name_thread(struct kp_spaces *spaces, int32_t tid, uint32_t text, uin
     struct naming *naming = append(&spaces->namings, sizeof(*naming));
     if (naming == NULL)
         return KP_E_NOMEM;
-    *naming = (struct naming){.tid = tid, .text = text, .time = time};
+    *naming = (struct naming){.tid = tid, .text = text, .time = time, .order = spaces->namings.len};
     return 0;
 }
 
@@ -522,7 +523,9 @@ static int namings_by_tid(const void *left, const void *right)
     const struct naming *a = left, *b = right;
     if (a->tid != b->tid)
         return a->tid < b->tid ? -1 : 1;
-    return (a->time > b->time) - (a->time < b->time);
+    if (a->time != b->time)
+        return a->time < b->time ? -1 : 1;
+    return (a->order > b->order) - (a->order < b->order);
 }
 
 /* While the index is built, the namings are in order of time: the last one counts. */
@@ -591,6 +594,22 @@ int kp_spaces_index(struct kp_spaces *spaces)
 
 /* ---- look-ups ---- */
 
+/* How many of the times, which are in order, are not later: a JIT replaces mappings by thousands.
+ */
+static uint32_t count_up_to(const struct array *times, uint64_t time)
+{
+    const uint64_t *all = times->items;
+    size_t low = 0, high = times->len;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (all[middle] <= time)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return (uint32_t)low;
+}
+
 int64_t kp_spaces_find(const struct kp_spaces *spaces, int32_t pid, uint64_t time,
                        uint32_t *generation)
 {
@@ -606,9 +625,7 @@ int64_t kp_spaces_find(const struct kp_spaces *spaces, int32_t pid, uint64_t tim
     *generation = 0;
     if (low == 0 || all[low - 1].pid != pid)
         return KP_NO_SPACE;
-    const uint64_t *replaced = all[low - 1].replaced.items;
-    for (size_t i = 0; i < all[low - 1].replaced.len && replaced[i] <= time; i++)
-        ++*generation;
+    *generation = count_up_to(&all[low - 1].replaced, time);
     return (int64_t)low - 1;
 }
 
