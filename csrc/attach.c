@@ -34,7 +34,8 @@ enum {
     MOST_ATTEMPTS = 4,
     MOST_ROUNDS = 200,
     MOST_RESETS = 20,
-    STILL = 2, /* rounds without a change that end it */
+    STILL = 2,     /* rounds without a change that end it; */
+    PATIENCE = 10, /* so many where a maker may still be in a clone that began before */
     PULL_EVERY = 16,
     FEW = 16 /* threads; to look at more of them takes longer than to wait */
 };
@@ -121,6 +122,7 @@ struct attach {
     /* of this round */
     size_t changes; /* threads opened or taken back */
     size_t waiting; /* threads of which nothing can be said yet */
+    size_t busy;    /* makers that were not seen outside of a clone yet */
 };
 
 static uint64_t now_ns(void)
@@ -130,20 +132,23 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static int list_processes(struct attach *attach)
+/* One that ended while we attached is no error, one that never was is. */
+static int unless_ended(const struct attach *attach, int rc)
+{
+    return rc == KP_E_NO_PROCESS && attach->session->attach.rounds > 1 ? 0 : rc;
+}
+
+static int list_threads(struct attach *attach)
 {
     const struct kp_target *target = &attach->session->target;
+    int rc = 0;
     kp_tasks_clear(&attach->listed);
     attach->session->attach.rounds++;
-    for (uint32_t i = 0; i < target->n_pids; i++) {
-        int rc = kp_tasks_add_process(&attach->listed, target->pids[i]);
-        /* One that ended while we attached is no error, one that never was is. */
-        if (rc == KP_E_NO_PROCESS && attach->session->attach.rounds > 1)
-            continue;
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
+    for (uint32_t i = 0; rc == 0 && i < target->n_pids; i++)
+        rc = unless_ended(attach, kp_tasks_add_process(&attach->listed, target->pids[i]));
+    for (uint32_t i = 0; rc == 0 && i < target->n_tids; i++)
+        rc = unless_ended(attach, kp_tasks_add_thread(&attach->listed, target->tids[i]));
+    return rc;
 }
 
 static int is_covered(const struct attach *attach, int32_t tid)
@@ -207,7 +212,8 @@ static int open_uncovered(struct attach *attach, int (*may_open)(const struct kn
 {
     uint64_t each = attach->session->cells_per_task +
                     (attach->watch != NULL ? kp_watch_cost(attach->watch) : 0);
-    int rc = kp_descriptors_reserve(each * count_uncovered(attach));
+    size_t n = count_uncovered(attach);
+    int rc = n > 0 ? kp_descriptors_reserve(each * n) : 0;
     for (size_t i = 0; rc == 0 && i < attach->listed.len; i++) {
         struct kp_task id = attach->listed.items[i];
         if (!is_covered(attach, id.tid) && may_open(map_slot(&attach->map, id.tid)))
@@ -250,7 +256,7 @@ static int all_readable(const struct kp_session *session)
 /* 1: everything is attached; 0: threads came and went meanwhile. */
 static int attach_quiet(struct attach *attach)
 {
-    int rc = list_processes(attach);
+    int rc = list_threads(attach);
     if (rc == 0)
         rc = open_uncovered(attach, always);
     if (rc != 0)
@@ -259,7 +265,7 @@ static int attach_quiet(struct attach *attach)
         return 1; /* what is born from now on is not asked for */
     if (!all_asleep(attach))
         nanosleep(&ROUND_DELAY, NULL);
-    rc = list_processes(attach);
+    rc = list_threads(attach);
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < attach->listed.len; i++)
@@ -385,10 +391,10 @@ static void settle_late(struct attach *attach)
     }
 }
 
-/* It was on its CPU all the time from its attaching to that birth, and for longer than a clone. */
-static int was_busy_until(const struct known *maker, uint64_t birth)
+/* It was on its CPU all the time from its attaching to then, and for longer than a clone. */
+static int was_busy_until(const struct known *maker, uint64_t then)
 {
-    return birth >= maker->end + CLONE_NS && maker->turns >= 0 &&
+    return then >= maker->end + CLONE_NS && maker->turns >= 0 &&
            kp_task_turns(maker->tid) == maker->turns;
 }
 
@@ -427,7 +433,7 @@ static void settle_unreadable(struct attach *attach)
             known->unreadable = 0;
         else if (known->unreadable++ == 0)
             attach->waiting++;
-        else if (known->begin != 0 && known->resets < MOST_RESETS)
+        else if (known->resets < MOST_RESETS)
             take_back(attach, known);
         else
             session->attach.uncertain++;
@@ -442,10 +448,13 @@ static void look_at_makers(struct attach *attach)
         if (!known->attached || known->ended || known->clear != 0 || known->last_birth == 0 ||
             known->last_birth >= known->end)
             continue;
-        if (kp_task_sleeps(known->tid))
+        uint64_t now = now_ns();
+        if (was_busy_until(known, now))
+            known->clear = now;
+        else if (kp_task_sleeps(known->tid))
             known->clear = now_ns();
         else
-            attach->waiting++;
+            attach->busy++;
     }
 }
 
@@ -460,9 +469,9 @@ static int settle(struct attach *attach)
 /* One round: list, learn who made the new ones, open those that did not inherit. */
 static int attach_round(struct attach *attach)
 {
-    attach->changes = attach->waiting = 0;
+    attach->changes = attach->waiting = attach->busy = 0;
     attach->round++;
-    int rc = list_processes(attach);
+    int rc = list_threads(attach);
     if (rc == 0)
         rc = look_at_new_ones(attach);
     if (rc == 0)
@@ -497,7 +506,7 @@ static int attach_watched(struct attach *attach)
         rc = attach_round(attach);
         attach->waiting += count_missed(attach);
         calm = attach->changes > 0 ? 0 : calm + 1;
-        if (calm >= STILL && attach->waiting == 0)
+        if (attach->waiting == 0 && calm >= (attach->busy > 0 ? PATIENCE : STILL))
             break;
         nanosleep(&ROUND_DELAY, NULL);
     }
@@ -515,15 +524,9 @@ static void release(struct attach *attach)
     free(attach->map.items);
 }
 
-/* Threads given by number were opened before, and one of ours is never to be opened. */
+/* A thread of ours is never to be opened. */
 static int start(struct attach *attach)
 {
-    for (size_t i = 0; i < attach->session->n_tasks; i++) {
-        struct known *known = map_get(&attach->map, attach->session->tasks[i].id.tid);
-        if (known == NULL)
-            return KP_E_NOMEM;
-        known->attached = 1;
-    }
     struct known *left_out = map_get(&attach->map, attach->session->left_out ?: -1);
     if (left_out == NULL)
         return KP_E_NOMEM;
@@ -543,10 +546,9 @@ static int attempt(struct kp_session *session, int (*way)(struct attach *))
 
 int kp_attach_processes(struct kp_session *session)
 {
-    size_t by_number = session->n_tasks;
     int rc = attempt(session, attach_quiet);
     for (int i = 0; rc == 0 && i < MOST_ATTEMPTS; i++) {
-        kp_session_close_tasks_from(session, by_number);
+        kp_session_close_all(session);
         rc = attempt(session, attach_watched);
     }
     if (rc < 0)
@@ -568,17 +570,33 @@ static void await_children_of(int32_t tid)
         close(fd);
 }
 
+static int by_number(const void *left, const void *right)
+{
+    const int32_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
+/* Every thread of the session's processes: those that inherited are no tasks of the session. */
+static int list_all_threads(const struct kp_session *session, struct kp_tasks *threads)
+{
+    int32_t *pids = calloc(session->n_tasks + 1, sizeof(*pids));
+    if (pids == NULL)
+        return KP_E_NOMEM;
+    for (size_t i = 0; i < session->n_tasks; i++)
+        pids[i] = session->tasks[i].id.pid;
+    qsort(pids, session->n_tasks, sizeof(*pids), by_number);
+    for (size_t i = 0; i < session->n_tasks; i++)
+        if (i == 0 || pids[i] != pids[i - 1])
+            kp_tasks_add_process(threads, pids[i]); /* it may have ended */
+    free(pids);
+    return 0;
+}
+
 void kp_attach_await_newborn(const struct kp_session *session)
 {
     struct kp_tasks threads = {.len = 0};
-    int32_t last = -1;
-    for (size_t i = 0; i < session->n_tasks; i++) {
-        int32_t pid = session->tasks[i].id.pid;
-        if (pid != last)
-            kp_tasks_add_process(&threads, pid);
-        last = pid;
-    }
-    if (session->attach.watched || threads.len <= FEW) {
+    int rc = list_all_threads(session, &threads);
+    if (rc == 0 && (session->attach.watched || threads.len <= FEW)) {
         for (size_t i = 0; i < threads.len; i++)
             await_children_of(threads.items[i].tid);
     } else {

@@ -4,7 +4,8 @@
 
 #include "session.h"
 
-/* Opens the session's events for every thread of its pids: none missed, none counted twice. */
+/* Opens the session's events for every thread of its pids, and for its tids: none missed, none
+ * counted twice. */
 int kp_attach_processes(struct kp_session *session);
 
 /* Returns when every thread that was inheriting counters in this moment has them. Best effort. */

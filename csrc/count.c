@@ -5,11 +5,13 @@
 #include "error.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { HEAD = 3 };
+enum { HEAD = 3, BRIEFLY = 20, PATIENTLY = 200 };
 
 struct reading {
     uint64_t enabled, running;
@@ -48,7 +50,7 @@ static int read_one(int fd, struct reading *out)
     return 0;
 }
 
-static int read_group(int fd, size_t opened, struct reading *out)
+static int read_group_once(int fd, size_t opened, struct reading *out)
 {
     uint64_t words[HEAD + KP_MOST_MEMBERS] = {0};
     ssize_t size = read(fd, words, (HEAD + opened) * sizeof(words[0]));
@@ -59,6 +61,21 @@ static int read_group(int fd, size_t opened, struct reading *out)
     out->n = opened;
     memcpy(out->values, words + HEAD, opened * sizeof(words[0]));
     return 0;
+}
+
+/* A thread that ends leaves its group one event after the other, and the kernel refuses to add up
+ * what it finds in between (ECHILD). That passes, where another shape of a child's group stays. */
+static int read_group(int fd, size_t opened, int patience, struct reading *out)
+{
+    static const struct timespec moment = {.tv_nsec = 1000000};
+    int failure;
+    for (int i = 0; (failure = read_group_once(fd, opened, out)) == ECHILD && i < patience; i++) {
+        if (i < BRIEFLY)
+            sched_yield();
+        else
+            nanosleep(&moment, NULL);
+    }
+    return failure;
 }
 
 /* ---- totals: one row a cell, as the kernel has them ---- */
@@ -85,7 +102,7 @@ static int read_group_totals(const struct kp_session *session, size_t leader,
     const struct kp_cell *open = first_open(cells);
     if (open == NULL)
         return 0;
-    int failure = read_group(open->fd, cells->opened, reading);
+    int failure = read_group(open->fd, cells->opened, PATIENTLY, reading);
     if (failure != 0)
         return total_failed(session, open, failure);
     size_t value = 0;
@@ -159,27 +176,22 @@ uint64_t kp_scale(uint64_t value, uint64_t enabled, uint64_t running)
     return scaled > UINT64_MAX ? UINT64_MAX : (uint64_t)scaled;
 }
 
-/* A pinned counter in error reads as zeros, behind what it had: that is no time, not a negative
- * one. */
-static uint64_t since(uint64_t now, uint64_t before)
+/* What a total grew by; keeps the highest. A pinned counter in error reads as zeros, and clocks of
+ * threads on other CPUs go back a little: that is nothing, not a negative number. */
+static uint64_t growth(uint64_t *highest, uint64_t now)
 {
-    return now > before ? now - before : 0;
+    uint64_t before = *highest;
+    if (now <= before)
+        return 0;
+    *highest = now;
+    return now - before;
 }
 
 static void take_delta(struct kp_cell *cell, struct kp_counts *counts, size_t row)
 {
-    uint64_t value = counts->value[row], enabled = counts->enabled[row],
-             running = counts->running[row];
-    counts->value[row] = value - cell->value;
-    counts->enabled[row] = since(enabled, cell->enabled);
-    counts->running[row] = since(running, cell->running);
-    if (enabled < cell->enabled)
-        counts->value[row] = 0;
-    else {
-        cell->value = value;
-        cell->enabled = enabled;
-        cell->running = running;
-    }
+    counts->value[row] = growth(&cell->value, counts->value[row]);
+    counts->enabled[row] = growth(&cell->enabled, counts->enabled[row]);
+    counts->running[row] = growth(&cell->running, counts->running[row]);
     counts->count[row] = kp_scale(counts->value[row], counts->enabled[row], counts->running[row]);
     counts->state[row] = counts->running[row] > 0 ? KP_COUNTED : KP_NOT_COUNTED;
 }
@@ -260,7 +272,7 @@ int kp_task_readable(const struct kp_session *session, size_t task)
     for (size_t i = session->tasks[task].first; i < end; i += session->cells[i].members) {
         const struct kp_cell *leader = &session->cells[i], *open = first_open(leader);
         if (open != NULL && reads_whole_group(session, leader) &&
-            read_group(open->fd, leader->opened, &reading) == ECHILD)
+            read_group(open->fd, leader->opened, BRIEFLY, &reading) == ECHILD)
             return 0;
     }
     return 1;

@@ -435,19 +435,10 @@ void kp_session_close_task(struct kp_session *session, int32_t tid)
         session->cells[i].task--;
 }
 
-void kp_session_close_tasks_from(struct kp_session *session, size_t first)
-{
-    if (first >= session->n_tasks)
-        return;
-    size_t cell = session->tasks[first].first;
-    close_cells(session, cell, session->n_cells);
-    session->n_cells = cell;
-    session->n_tasks = first;
-}
-
 void kp_session_close_all(struct kp_session *session)
 {
-    kp_session_close_tasks_from(session, 0);
+    close_cells(session, 0, session->n_cells);
+    session->n_cells = session->n_tasks = 0;
 }
 
 /* ---- creation ---- */
@@ -533,12 +524,10 @@ static int open_everything(struct kp_session *session)
         struct kp_task everybody = {.pid = EVERYBODY, .tid = EVERYBODY};
         return rc != 0 ? rc : kp_session_open_task(session, everybody);
     }
+    if (target->n_pids > 0)
+        return kp_attach_processes(session);
     int rc = reserve_for(session, target->n_tids);
-    if (rc == 0)
-        rc = open_threads(session);
-    if (rc == 0 && target->n_pids > 0)
-        rc = kp_attach_processes(session);
-    return rc;
+    return rc != 0 ? rc : open_threads(session);
 }
 
 /* From here on user space alone: what happens in the kernel only is told apart as unsupported. */

@@ -74,7 +74,6 @@ int kp_session_open_task(struct kp_session *session, struct kp_task id);
 
 /* Closes a task's counters, and with them those that its children inherited. */
 void kp_session_close_task(struct kp_session *session, int32_t tid);
-void kp_session_close_tasks_from(struct kp_session *session, size_t first);
 void kp_session_close_all(struct kp_session *session);
 
 /* A forked child must not touch its parent's counters. */

@@ -57,6 +57,14 @@ int kp_tasks_add_process(struct kp_tasks *tasks, int32_t pid)
     return rc;
 }
 
+int kp_tasks_add_thread(struct kp_tasks *tasks, int32_t tid)
+{
+    int32_t pid = kp_task_process(tid);
+    if (pid < 0)
+        return kp_fail_at(KP_E_NO_PROCESS, ESRCH, -1, -1, tid, "cannot find the thread");
+    return kp_tasks_add(tasks, (struct kp_task){.pid = pid, .tid = tid});
+}
+
 void kp_tasks_clear(struct kp_tasks *tasks)
 {
     tasks->len = 0;

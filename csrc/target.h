@@ -18,6 +18,7 @@ struct kp_tasks {
 
 /* Appends every thread of pid, in the kernel's order. */
 int kp_tasks_add_process(struct kp_tasks *tasks, int32_t pid);
+int kp_tasks_add_thread(struct kp_tasks *tasks, int32_t tid);
 int kp_tasks_add(struct kp_tasks *tasks, struct kp_task task);
 void kp_tasks_clear(struct kp_tasks *tasks);
 void kp_tasks_free(struct kp_tasks *tasks);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -128,10 +129,58 @@ struct soak {
 };
 
 struct tally {
-    int wrong, unsure, watched, rounds;
+    int wrong, unsure, watched, rounds, reads;
 };
 
-static void check_once(const struct soak *soak, struct tally *tally)
+static void add_counts(struct kp_session *session, const struct load *load, uint64_t *sums)
+{
+    struct kp_counts *counts = read_all(session);
+    for (uint32_t i = 0; i < load->n; i++)
+        sums[i] += sum_of(counts, i);
+    kp_counts_destroy(counts);
+}
+
+/* Counts what the process does from now to its end. It is read all the while, as threads come and
+ * go, and once more when it is gone: nothing may be lost between two reads. */
+static uint64_t count_to_the_end(struct kp_session *session, const struct load *load,
+                                 const struct churn *churn, uint64_t *sums, struct tally *tally)
+{
+    struct pollfd answer = {.fd = churn->from, .events = POLLIN};
+    let_go(churn);
+    do {
+        add_counts(session, load, sums);
+        tally->reads++;
+    } while (poll(&answer, 1, 1) == 0);
+    uint64_t expected = hear(churn);
+    CHECK(expected > 0);
+    stop_churn(churn);
+    add_counts(session, load, sums);
+    return expected;
+}
+
+static int check_sums(const struct soak *soak, const struct load *load, const uint64_t *sums,
+                      uint64_t expected)
+{
+    int wrong = 0;
+    for (size_t i = 0; i < load->n; i++)
+        if (load->exact[i] && sums[i] != expected) {
+            fprintf(stderr, "%s: event %zu: %lu counted of %lu\n", soak->what, i,
+                    (unsigned long)sums[i], (unsigned long)expected);
+            wrong = 1;
+        }
+    return wrong;
+}
+
+static int check_report(const struct soak *soak, const struct kp_attach_report *report)
+{
+    int unsure = report->uncertain > 0 || report->missed > 0 || report->lost > 0;
+    if (unsure)
+        fprintf(stderr, "%s: uncertain %u, missed %u, lost %u, rounds %u\n", soak->what,
+                report->uncertain, report->missed, report->lost, report->rounds);
+    return unsure;
+}
+
+static void attach_once(const struct soak *soak, struct tally *tally)
 {
     struct churn churn = start_churn(&soak->plan);
     struct load load = {.n = 0};
@@ -139,44 +188,28 @@ static void check_once(const struct soak *soak, struct tally *tally)
     struct kp_target target = process(&churn.pid);
     struct kp_session *session;
     struct kp_attach_report report;
-    struct kp_counts *counts;
+    uint64_t sums[MOST_EVENTS] = {0};
     CHECK_OK(kp_session_create(load.events, load.n, &target, KP_INHERIT, &session));
     CHECK_OK(kp_session_attach_report(session, &report));
     CHECK_OK(kp_session_enable(session));
-    let_go(&churn);
-    uint64_t expected = hear(&churn);
-    CHECK(expected > 0);
-    CHECK_OK(kp_session_read(session, &counts));
-    int wrong = 0;
-    for (uint32_t i = 0; i < load.n; i++)
-        if (load.exact[i] && sum_of(counts, i) != expected) {
-            fprintf(stderr, "%s: event %u: %lu counted of %lu (rounds %u, watched %u)\n",
-                    soak->what, i, (unsigned long)sum_of(counts, i), (unsigned long)expected,
-                    report.rounds, report.watched);
-            wrong = 1;
-        }
-    int unsure = report.uncertain + report.missed + report.lost > 0;
-    if (unsure)
-        fprintf(stderr, "%s: uncertain %u, missed %u, lost %u, rounds %u\n", soak->what,
-                report.uncertain, report.missed, report.lost, report.rounds);
-    tally->wrong += wrong && !unsure;
+    uint64_t expected = count_to_the_end(session, &load, &churn, sums, tally);
+    int unsure = check_report(soak, &report);
+    tally->wrong += check_sums(soak, &load, sums, expected) && !unsure;
     tally->unsure += unsure;
     tally->watched += (int)report.watched;
     tally->rounds += (int)report.rounds;
-    kp_counts_destroy(counts);
     kp_session_destroy(session);
-    stop_churn(&churn);
 }
 
 static void attach_often(void *context)
 {
     const struct soak *soak = context;
-    struct tally tally = {0, 0, 0, 0};
+    struct tally tally = {.wrong = 0};
     int times = repeat(6);
     for (int i = 0; i < times; i++)
-        check_once(soak, &tally);
-    printf("%s: %d times, %d watched, %d rounds, %d unsure, %d wrong\n", soak->what, times,
-           tally.watched, tally.rounds, tally.unsure, tally.wrong);
+        attach_once(soak, &tally);
+    printf("%s: %d times, %d watched, %d rounds, %d reads, %d unsure, %d wrong\n", soak->what,
+           times, tally.watched, tally.rounds, tally.reads, tally.unsure, tally.wrong);
     CHECK_EQ(tally.wrong, 0);
     CHECK_EQ(tally.unsure, 0);
 }

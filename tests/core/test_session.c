@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sessions over CPUs, threads and processes: what is counted, and in which rows. */
 #include "check.h"
+#include "session.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -85,6 +86,23 @@ TEST(session_since_the_last_read)
     CHECK_EQ(rest->value[0], 0);
     CHECK(enabled > 0 && rest->enabled[0] < enabled);
     kp_counts_destroy(rest);
+    kp_session_destroy(session);
+}
+
+/* The kernel's sums over threads on other CPUs may go back for a moment: nothing is taken away, and
+ * nothing counted twice when they are past where they were. */
+TEST(session_never_counts_backwards)
+{
+    struct kp_event event = stores_to(&word);
+    struct kp_session *session = open_own(&event, 1, 0);
+    CHECK_OK(kp_session_enable(session));
+    store(&word, 10);
+    CHECK_EQ(read_sum(session, 0), 10);
+    session->cells[0].value += 5;
+    store(&word, 2);
+    CHECK_EQ(read_sum(session, 0), 0);
+    store(&word, 7);
+    CHECK_EQ(read_sum(session, 0), 4);
     kp_session_destroy(session);
 }
 

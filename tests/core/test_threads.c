@@ -2,7 +2,9 @@
  * Attaching to processes in odd states: many threads, a first thread that ended, an end in the
  * middle. */
 #include "check.h"
+#include "count.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -255,4 +257,56 @@ TEST(threads_of_an_ended_process)
     CHECK_EQ(kp_session_create(&event, 1, &target, KP_INHERIT, &session), KP_E_NO_PROCESS);
     CHECK_EQ(kp_last_error()->tid, pid);
     CHECK(session == NULL);
+}
+
+/* ---- a child that was born while a group was opened ---- */
+
+static void *wait_behind_the_gate(void *unused)
+{
+    (void)unused;
+    pthread_rwlock_rdlock(&gate);
+    pthread_rwlock_unlock(&gate);
+    return NULL;
+}
+
+/* Opens the member that was left out, after a child has inherited the group without it. */
+static void open_left_out_member(struct kp_session *session)
+{
+    struct kp_attr attr = kp_dummy_attr();
+    attr.flags |= KP_ATTR_INHERIT;
+    attr.read_format = KP_FORMAT_ENABLED | KP_FORMAT_RUNNING | KP_FORMAT_GROUP;
+    session->cells[1].fd = kp_perf_event_open(&attr, 0, -1, session->cells[0].fd, KP_OPEN_CLOEXEC);
+    CHECK(session->cells[1].fd >= 0);
+    session->cells[0].opened = 2;
+}
+
+TEST(threads_with_groups_of_another_shape)
+{
+    struct kp_event events[] = {user_software(SW_PAGE_FAULTS), {.type = 0x7fffff00}};
+    struct kp_counts *counts = NULL;
+    pthread_t child;
+    /* With an event that is not inherited the kernel never swaps the contexts of the two. */
+    struct kp_session *anchor = open_own(events, 1, 0);
+    struct kp_session *session = open_own(events, 2, KP_INHERIT | KP_KEEP_UNSUPPORTED);
+    CHECK_EQ(kp_task_readable(session, 0), 1);
+    pthread_rwlock_wrlock(&gate);
+    CHECK_EQ(pthread_create(&child, NULL, wait_behind_the_gate, NULL), 0);
+    open_left_out_member(session);
+    int readable = kp_task_readable(session, 0);
+    if (!readable) { /* some kernels add up what does not fit together */
+        CHECK_EQ(kp_session_read(session, &counts), KP_E_GROUP);
+        CHECK_EQ(kp_last_error()->sys_errno, ECHILD);
+        CHECK_EQ(kp_last_error()->tid, own_tid());
+        CHECK(counts == NULL);
+    }
+    pthread_rwlock_unlock(&gate);
+    CHECK_EQ(pthread_join(child, NULL), 0);
+    while (!kp_task_readable(session, 0)) /* it is joined before it has ended */
+        usleep(100);
+    CHECK_OK(kp_session_read(session, &counts));
+    kp_counts_destroy(counts);
+    kp_session_destroy(session);
+    kp_session_destroy(anchor);
+    if (readable)
+        skip("this kernel does not tell that a group cannot be read");
 }
