@@ -7,10 +7,11 @@ tested without it. Everything is read when it is asked for and kept: a session n
 from __future__ import annotations
 
 import os
+from errno import EMFILE, ENFILE
 from functools import cache
 
 from kperf._cached import cached_property
-from kperf.errors import Error, error
+from kperf.errors import Error, as_kperf_error, error
 
 _EVENT_SOURCE = "sys/bus/event_source/devices"
 _CPU = "sys/devices/system/cpu"
@@ -177,7 +178,8 @@ class Machine:
         try:
             with open(self.root + path, "rb") as file:
                 return file.read().decode("utf-8", "replace").strip()
-        except OSError:
+        except OSError as failure:
+            _check_looked(failure)
             return None
 
     def read_int(self, path: str) -> int | None:
@@ -198,7 +200,8 @@ class Machine:
         """The names in a directory; empty where there is none."""
         try:
             return sorted(os.listdir(self.root + path))
-        except OSError:
+        except OSError as failure:
+            _check_looked(failure)
             return []
 
     # ---- CPUs ----
@@ -337,8 +340,17 @@ class Machine:
                 return int(file.read())
         except PermissionError:
             raise _tracefs_refused(self._events_dir) from None
-        except (OSError, ValueError):
+        except OSError as failure:
+            _check_looked(failure)
             return None
+        except ValueError:
+            return None
+
+
+def _check_looked(failure: OSError) -> None:
+    """What cannot be read counts as not there. What no descriptor was left to read does not."""
+    if failure.errno in (EMFILE, ENFILE):
+        raise as_kperf_error(failure) from None
 
 
 def _may_enter(path: str) -> bool:
@@ -358,7 +370,8 @@ def _trace_dirs(path: str) -> list[str]:
             return sorted(entry.name for entry in entries if entry.is_dir())
     except PermissionError:
         raise _tracefs_refused(path) from None
-    except OSError:
+    except OSError as failure:
+        _check_looked(failure)
         return []
 
 

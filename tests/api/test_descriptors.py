@@ -9,7 +9,15 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from support import PATIENCE_S, ask_python, in_fork, perf_descriptors, privileged, rooted
+from support import (
+    PATIENCE_S,
+    ask_python,
+    in_fork,
+    online_cpus,
+    perf_descriptors,
+    privileged,
+    rooted,
+)
 
 import kperf
 from kperf import Error
@@ -165,6 +173,39 @@ def test_a_hard_limit_is_told_with_both_numbers() -> None:
     assert (pd, code, left) == (-1, Error.TOO_MANY_FILES, [])
     assert "the limit is 64" in said
     assert "ulimit -n" in said
+
+
+@privileged
+@pytest.mark.parametrize("event", ["cpu-clock", "syscalls:sys_enter_write"])
+def test_without_a_descriptor_to_look_with_nothing_is_guessed(event: str) -> None:
+    """Neither that an event is unknown, nor that the machine has one CPU."""
+    full, roomy = ask_python(
+        """
+        import json, os, resource, sys, kperf
+        attr = kperf.PmuAttr(evtList=[sys.argv[1]])
+        kperf.close(kperf.open(kperf.PmuTaskType.COUNTING, attr))  # everything is imported
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        held = []
+        try:
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+
+        def attempt():
+            pd = kperf.open(kperf.PmuTaskType.COUNTING, attr)
+            return [kperf.errorno(), len(kperf.read(pd)) if pd > 0 else 0]
+
+        full = attempt()
+        for fd in held[:3]:
+            os.close(fd)
+        print(json.dumps([full, attempt()]))
+        """,
+        event,
+    )
+    assert full == [Error.TOO_MANY_FILES, 0]
+    assert roomy == [0, len(online_cpus())]
 
 
 def test_low_descriptors_stay_free_for_select() -> None:
