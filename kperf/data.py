@@ -63,15 +63,27 @@ class Quality:
         "unfinished",
     )
 
-    def __init__(self, notes: Sequence[str] = (), **numbers: int | None) -> None:
-        self.samples = numbers.get("samples")
-        self.lost = numbers.get("lost")
-        self.throttled = numbers.get("throttled")
-        self.unresolved = numbers.get("unresolved")
-        self.truncated_stacks = numbers.get("truncated_stacks")
-        self.aux_truncated = numbers.get("aux_truncated")
-        self.aux_collisions = numbers.get("aux_collisions")
-        self.unfinished = numbers.get("unfinished")
+    def __init__(
+        self,
+        notes: Sequence[str] = (),
+        *,
+        samples: int | None = None,
+        lost: int | None = None,
+        throttled: int | None = None,
+        unresolved: int | None = None,
+        truncated_stacks: int | None = None,
+        aux_truncated: int | None = None,
+        aux_collisions: int | None = None,
+        unfinished: int | None = None,
+    ) -> None:
+        self.samples = samples
+        self.lost = lost
+        self.throttled = throttled
+        self.unresolved = unresolved
+        self.truncated_stacks = truncated_stacks
+        self.aux_truncated = aux_truncated
+        self.aux_collisions = aux_collisions
+        self.unfinished = unfinished
         self.notes = list(notes)
 
     def as_dict(self) -> dict[str, object]:
