@@ -226,6 +226,25 @@ def multiplexed(rows: Sequence[CountRow]) -> list[CountRow]:
     ]
 
 
+def _unfit_groups(rows: Sequence[CountRow]) -> list[str]:
+    """The groups that had time and of which nothing was counted. A kernel may take a group that its
+    PMU can never hold: Arm's leaves a disabled leader out when it looks, devices have counters for
+    one event alone."""
+    groups: dict[int, list[CountRow]] = {}
+    for row in rows:
+        if row.group >= 0 and row.state != NOT_SUPPORTED:
+            groups.setdefault(row.group, []).append(row)
+    names = [
+        ",".join(row.event.name for row in members if row.place == members[0].place)
+        for members in groups.values()
+        if all(row.state == NOT_COUNTED and row.enabled_ns for row in members)
+    ]
+    return [
+        f"the group {{{group}}} never found its counters free at once: take events out of it"
+        for group in names
+    ]
+
+
 def count_notes(rows: Sequence[CountRow], hidden: Container[str] = ()) -> list[str]:
     """What the numbers do not hold, in words; `hidden` names events of which others tell."""
     notes = []
@@ -239,6 +258,7 @@ def count_notes(rows: Sequence[CountRow], hidden: Container[str] = ()) -> list[s
         if found:
             names = dict.fromkeys(row.event.name for row in found)
             notes.append(f"{words}: {', '.join(names)}")
+    notes += _unfit_groups(rows)
     shared = multiplexed(rows)
     if shared:
         lowest = min(row.running or 0.0 for row in shared)
