@@ -104,15 +104,12 @@ def test_tracepoints_are_listed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["CORE_EVENT", "UNCORE_EVENT"])
-def test_every_listed_event_opens(kind: str) -> None:
+def test_all_listed_events_open(kind: str) -> None:
     names = list(kperf.event_list(kperf.PmuEventType[kind]))
     assert len(names) > 50
-    files = len(os.listdir("/proc/self/fd"))
-    for name in names:
-        pd = kperf.open(kperf.PmuTaskType.COUNTING, kperf.PmuAttr(evtList=[name]))
-        assert pd > 0, kperf.error()
-        kperf.close(pd)
-    assert len(os.listdir("/proc/self/fd")) == files
+    pd = kperf.open(kperf.PmuTaskType.COUNTING, kperf.PmuAttr(evtList=names))
+    assert pd > 0, kperf.error()
+    kperf.close(pd)
 
 
 def test_core_is_known_by_its_midr() -> None:
