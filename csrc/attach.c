@@ -34,8 +34,10 @@ enum {
     MOST_ATTEMPTS = 4,
     MOST_ROUNDS = 200,
     MOST_RESETS = 20,
-    STILL = 2,     /* rounds without a change that end it; */
-    PATIENCE = 10, /* so many where a maker may still be in a clone that began before */
+    FEWEST_ROUNDS = 4,
+    MOST_SECONDS = 10, /* where threads are made faster than they can be looked at */
+    STILL = 2,         /* rounds without a change that end it; */
+    PATIENCE = 10,     /* so many where a maker may still be in a clone that began before */
     PULL_EVERY = 16,
     FEW = 16 /* threads; to look at more of them takes longer than to wait */
 };
@@ -118,6 +120,7 @@ struct attach {
     struct kp_watch *watch; /* NULL in the cheap way */
     struct kp_tasks listed;
     struct map map;
+    uint64_t deadline; /* ns, as now_ns */
     uint32_t round;
     /* of this round */
     size_t changes; /* threads opened or taken back */
@@ -495,6 +498,12 @@ static uint32_t count_missed(const struct attach *attach)
     return n;
 }
 
+static int may_go_on(const struct attach *attach)
+{
+    return attach->round < FEWEST_ROUNDS ||
+           (attach->round < MOST_ROUNDS && now_ns() < attach->deadline);
+}
+
 /* 1: as well as it can be done; 0: records went lost, and what the others tell is not certain. */
 static int attach_watched(struct attach *attach)
 {
@@ -502,19 +511,19 @@ static int attach_watched(struct attach *attach)
     uint32_t calm = 0;
     report->watched = 1;
     int rc = kp_watch_create(&attach->watch);
-    while (rc == 0 && attach->round < MOST_ROUNDS) {
+    while (rc == 0 && may_go_on(attach)) {
         rc = attach_round(attach);
-        attach->waiting += count_missed(attach);
+        report->missed = count_missed(attach);
         calm = attach->changes > 0 ? 0 : calm + 1;
-        if (attach->waiting == 0 && calm >= (attach->busy > 0 ? PATIENCE : STILL))
+        if (attach->waiting + report->missed == 0 && calm >= (attach->busy > 0 ? PATIENCE : STILL))
             break;
         nanosleep(&ROUND_DELAY, NULL);
     }
     if (rc != 0)
         return rc;
-    report->missed = count_missed(attach);
+    report->uncertain += (uint32_t)attach->waiting;
     report->lost = (uint32_t)kp_watch_lost(attach->watch);
-    return report->lost == 0;
+    return report->lost == 0 || now_ns() >= attach->deadline;
 }
 
 static void release(struct attach *attach)
@@ -534,9 +543,9 @@ static int start(struct attach *attach)
     return 0;
 }
 
-static int attempt(struct kp_session *session, int (*way)(struct attach *))
+static int attempt(struct kp_session *session, int (*way)(struct attach *), uint64_t deadline)
 {
-    struct attach attach = {.session = session};
+    struct attach attach = {.session = session, .deadline = deadline};
     int rc = start(&attach);
     if (rc == 0)
         rc = way(&attach);
@@ -546,10 +555,11 @@ static int attempt(struct kp_session *session, int (*way)(struct attach *))
 
 int kp_attach_processes(struct kp_session *session)
 {
-    int rc = attempt(session, attach_quiet);
+    uint64_t deadline = now_ns() + MOST_SECONDS * (uint64_t)1000000000;
+    int rc = attempt(session, attach_quiet, deadline);
     for (int i = 0; rc == 0 && i < MOST_ATTEMPTS; i++) {
         kp_session_close_all(session);
-        rc = attempt(session, attach_watched);
+        rc = attempt(session, attach_watched, deadline);
     }
     if (rc < 0)
         return rc;

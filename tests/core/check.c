@@ -51,6 +51,11 @@ int repeat(int times)
     return fewer > 0 ? fewer : 1;
 }
 
+int slowed(void)
+{
+    return getenv("KPERF_TEST_SLOWED") != NULL;
+}
+
 /* ---- events and targets ---- */
 
 struct kp_event software(uint64_t config)

@@ -60,6 +60,10 @@ enum { SW_TASK_CLOCK = 1, SW_PAGE_FAULTS = 2, SW_CONTEXT_SWITCHES = 3 };
  * more often at the developer's wish (KPERF_TEST_PERCENT). */
 int repeat(int times);
 
+/* The core runs many times as slow as the programs it attaches to, as under valgrind: then it may
+ * honestly be unsure, but never wrong. */
+int slowed(void);
+
 /* Skip where this machine does not let the test be. */
 void need_privilege(void);
 void need_paranoid_2(void);

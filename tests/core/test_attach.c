@@ -211,7 +211,8 @@ static void attach_often(void *context)
     printf("%s: %d times, %d watched, %d rounds, %d reads, %d unsure, %d wrong\n", soak->what,
            times, tally.watched, tally.rounds, tally.reads, tally.unsure, tally.wrong);
     CHECK_EQ(tally.wrong, 0);
-    CHECK_EQ(tally.unsure, 0);
+    if (!slowed())
+        CHECK_EQ(tally.unsure, 0);
 }
 
 static void attach_exactly(struct soak soak)
