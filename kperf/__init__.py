@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 from kperf._version import __version__
 
 if TYPE_CHECKING:
-    from kperf.api import close, disable, enable, error, errorno, event_list, open, read
+    from kperf.api import (
+        close,
+        disable,
+        enable,
+        error,
+        errorno,
+        event_list,
+        get_field,
+        get_field_exp,
+        open,
+        read,
+    )
     from kperf.attrs import (
         BranchSampleFilter,
         EvtAttr,
@@ -36,10 +47,22 @@ if TYPE_CHECKING:
     from kperf.sampling import Sampling
     from kperf.session import Counting
     from kperf.topo import CpuTopology, Topology
+    from kperf.tracepoint import SampleRawField
 
 # Each name is loaded from its module when it is first used: a program pays for what it needs.
 _NAMES: dict[str, tuple[str, ...]] = {
-    "kperf.api": ("close", "disable", "enable", "error", "errorno", "event_list", "open", "read"),
+    "kperf.api": (
+        "close",
+        "disable",
+        "enable",
+        "error",
+        "errorno",
+        "event_list",
+        "get_field",
+        "get_field_exp",
+        "open",
+        "read",
+    ),
     "kperf.attrs": (
         "BranchSampleFilter",
         "EvtAttr",
@@ -63,6 +86,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "kperf.sampling": ("Sampling",),
     "kperf.session": ("Counting",),
     "kperf.topo": ("CpuTopology", "Topology"),
+    "kperf.tracepoint": ("SampleRawField",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -98,6 +122,7 @@ __all__ = [
     "PmuEventType",
     "PmuTaskType",
     "Quality",
+    "SampleRawField",
     "Sampling",
     "SpeEventFilter",
     "SpeFilter",
@@ -110,6 +135,8 @@ __all__ = [
     "error",
     "errorno",
     "event_list",
+    "get_field",
+    "get_field_exp",
     "open",
     "read",
 ]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from kperf import errors
 from kperf.attrs import BranchSampleFilter, PmuAttr, PmuEventType, PmuTaskType
-from kperf.data import PmuData
+from kperf.data import ImplPmuData, PmuData
 from kperf.errors import Error, KperfError
 from kperf.machine import Machine
 from kperf.session import Counting
+
+if TYPE_CHECKING:
+    from kperf.tracepoint import SampleRawField
 
 _T = TypeVar("_T")
 
@@ -136,6 +139,32 @@ def close(pd: int) -> None:
         session.close()
 
     _code(action)
+
+
+def get_field(pmu_data: ImplPmuData, field_name: str, value: Any) -> int:
+    """Writes a tracepoint's field into what `value`, a ctypes pointer or a buffer, points to.
+
+    Returns 0, or an `Error` code > 0: then nothing was written.
+    """
+    from kperf.tracepoint import copy_field
+
+    _check_row(pmu_data, field_name)
+    return _code(lambda: copy_field(pmu_data, field_name, value))
+
+
+def get_field_exp(pmu_data: ImplPmuData, field_name: str) -> SampleRawField | None:
+    """Where a tracepoint's field lies in a row's raw data; None on error, with `error()` set."""
+    from kperf.tracepoint import field_of
+
+    _check_row(pmu_data, field_name)
+    return _guarded(lambda: field_of(pmu_data, field_name)[0].described, lambda _: None)
+
+
+def _check_row(row: object, field_name: object) -> None:
+    if not isinstance(row, ImplPmuData):
+        raise TypeError(f"pmu_data must be a row of PmuData, not {type(row).__name__}")
+    if not isinstance(field_name, str):
+        raise TypeError(f"field_name must be str, not {type(field_name).__name__}")
 
 
 def error() -> str:

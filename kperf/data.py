@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, SupportsIndex, Union
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, Union
 
 from kperf._core import ffi, lib
 from kperf.errors import Error, KperfError, error
 from kperf.topo import CpuTopology, Topology
+
+if TYPE_CHECKING:
+    from kperf.tracepoint import Format, Value
 
 COUNTED = "counted"
 NOT_COUNTED = "not-counted"
@@ -159,7 +162,6 @@ class ImplPmuData:
     __slots__ = ("_columns", "_index")
 
     ext = None
-    rawData = None
 
     def __init__(self, columns: Any, index: int) -> None:
         self._columns = columns
@@ -169,6 +171,21 @@ class ImplPmuData:
     def stack(self) -> Any:
         """Where it happened: a `Stack` for samples, None for counts."""
         return None
+
+    @property
+    def rawData(self) -> memoryview | None:
+        """A sampled tracepoint's fields as they were recorded; None for everything else."""
+        return None
+
+    @property
+    def format(self) -> Format | None:
+        """How the raw data is read; None where there is none."""
+        return None
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """A sampled tracepoint's fields by name, decoded; empty for everything else."""
+        return {}
 
     @property
     def period(self) -> int:

@@ -335,15 +335,22 @@ class Machine:
 
     def trace_id(self, system: str, name: str) -> int | None:
         """A tracepoint's number for perf_event_attr.config; None where there is none such."""
+        text = self._trace_file(system, name, "id")
+        return int(text) if text is not None and text.strip().isdecimal() else None
+
+    def trace_format(self, system: str, name: str) -> str | None:
+        """The kernel's description of a tracepoint's fields; None where there is none such."""
+        return self._trace_file(system, name, "format")
+
+    def _trace_file(self, system: str, name: str, file_name: str) -> str | None:
         try:
-            with open(f"{self._events_dir}/{system}/{name}/id", encoding="ascii") as file:
-                return int(file.read())
+            path = f"{self._events_dir}/{system}/{name}/{file_name}"
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
         except PermissionError:
             raise _tracefs_refused(self._events_dir) from None
         except OSError as failure:
             _check_looked(failure)
-            return None
-        except ValueError:
             return None
 
 

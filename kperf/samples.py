@@ -14,6 +14,7 @@ from kperf.errors import Error, KperfError, error
 from kperf.machine import Machine
 from kperf.symbols.symbol import Symbol
 from kperf.topo import Topology
+from kperf.tracepoint import Format, Value, format_of, is_tracepoint
 
 # The columns of struct kp_samples: name, buffer format, bytes a row.
 _COLUMNS: tuple[tuple[str, str, int], ...] = (
@@ -192,7 +193,21 @@ _NO_SYMBOLS, _WITH_LINES = 0, 2
 class _SampleColumns(Columns):
     """The columns that rows of samples read."""
 
-    __slots__ = ("chains", "comms", "frames", "ip", "names", "period", "stack", "stacks", "time")
+    __slots__ = (
+        "chains",
+        "comms",
+        "extra",
+        "extra_at",
+        "extra_size",
+        "formats",
+        "frames",
+        "ip",
+        "names",
+        "period",
+        "stack",
+        "stacks",
+        "time",
+    )
 
 
 class SampleRow(ImplPmuData):
@@ -211,6 +226,31 @@ class SampleRow(ImplPmuData):
     @property
     def state(self) -> str:
         return COUNTED
+
+    # ---- a tracepoint's fields ----
+
+    @property
+    def format(self) -> Format | None:
+        """How the raw data is read; None for what is no tracepoint."""
+        columns = self._columns
+        form: Format | None = columns.formats[columns.event[self._index]]
+        return form
+
+    @property
+    def rawData(self) -> memoryview | None:
+        """A tracepoint's fields as they were recorded; None for other events."""
+        columns, index = self._columns, self._index
+        if self.format is None:
+            return None
+        first: int = columns.extra_at[index]
+        raw: memoryview = columns.extra[first : first + columns.extra_size[index]]
+        return raw
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """A tracepoint's fields by name, decoded; empty for other events."""
+        form, raw = self.format, self.rawData
+        return {} if form is None or raw is None else form.decode(raw)
 
     # Loops over millions of rows read these: each is one expression, without a call.
 
@@ -291,6 +331,20 @@ class SampleData(PmuData):
         for name in ("chains", "comms", "frames", "names"):
             setattr(self._columns, name, getattr(self._stacks, name))
         self._columns.stacks = self._stacks
+        self._show_raw(owner, machine)
+
+    def _show_raw(self, owner: Any, machine: Machine) -> None:
+        """The tracepoints' fields, described when the first one is asked for."""
+        columns = self._columns
+        has_raw = owner.extra_at != ffi.NULL
+        columns.extra_at = column_view(owner, owner.extra_at, "Q", 8 * self._len * has_raw)
+        columns.extra_size = column_view(owner, owner.extra_size, "I", 4 * self._len * has_raw)
+        columns.extra = column_view(owner, owner.extra, "B", owner.n_extra)
+        names = [event.name for event in columns.events]
+        is_raw = [has_raw and is_tracepoint(name) for name in names]
+        columns.formats = _Cache(
+            lambda number: format_of(machine, names[number]) if is_raw[number] else None
+        )
 
     @property
     def stacks(self) -> Stacks:
