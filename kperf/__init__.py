@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kperf.api import (
         close,
         disable,
+        dump,
         enable,
         error,
         errorno,
@@ -54,6 +55,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "kperf.api": (
         "close",
         "disable",
+        "dump",
         "enable",
         "error",
         "errorno",
@@ -131,6 +133,7 @@ __all__ = [
     "__version__",
     "close",
     "disable",
+    "dump",
     "enable",
     "error",
     "errorno",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
@@ -128,6 +129,24 @@ def disable(pd: int) -> int:
 def read(pd: int) -> PmuData:
     """What came since the last read; empty on error, with `error()` set."""
     return _guarded(lambda: _session(pd).read(), lambda _: PmuData())
+
+
+def dump(pmuData: PmuData, filepath: str | os.PathLike[str], dump_dwf: int = 0) -> int:
+    """Adds what was read to the end of a text file. Returns 0, or an `Error` code > 0.
+
+    With `dump_dwf`, source files and lines as well. `kperf.export.dump` describes the lines. If it
+    fails, the file is as it was.
+    """
+    if not isinstance(pmuData, PmuData):
+        raise TypeError(f"pmuData must be PmuData, not {type(pmuData).__name__}")
+    path = os.fspath(filepath)
+
+    def action() -> None:
+        from kperf import export
+
+        export.write(pmuData, path, "dump", lines=bool(dump_dwf), append=True)
+
+    return _code(action)
 
 
 def close(pd: int) -> None:

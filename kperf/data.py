@@ -306,6 +306,7 @@ class PmuData:
         self.quality = quality or Quality()
         self._columns: Any = _CountColumns()
         self._len = 0
+        self.is_freed = False
         self._views: dict[str, memoryview] = {}
         if counts is None or topology is None:
             return
@@ -357,8 +358,15 @@ class PmuData:
         """The names that the `event` column indexes."""
         return [event.name for event in self._columns.events] if self._len else []
 
+    @property
+    def events(self) -> Sequence[EventInfo]:
+        """What is known of the events that the `event` column indexes."""
+        events: Sequence[EventInfo] = self._columns.events if self._len else ()
+        return events
+
     def free(self) -> None:
         """Gives the memory back. Rows taken before raise from then on; buffers stay valid."""
         self._columns.clear()
         self._views = {}
         self._len = 0
+        self.is_freed = True

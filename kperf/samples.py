@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
+from struct import iter_unpack
 from typing import Any, NamedTuple, TypeVar
 
 from kperf._core import ffi, lib
@@ -162,6 +163,12 @@ class Stacks:
             numbers.append(raw.stack_frame[node])
             node = raw.stack_parent[node]
         return numbers
+
+    def kernel_frames(self) -> list[bool]:
+        """Of each frame whether it is the kernel's; frame 0 is none."""
+        raw = self._raw
+        mappings = ffi.unpack(raw.frame_mapping, raw.n_frames)
+        return [mapping - 1 == lib.KP_MAPPING_KERNEL for mapping in mappings]
 
     def _frames_of(self, node: int) -> tuple[Symbol, ...]:
         symbols = self.symbols
@@ -374,9 +381,8 @@ class SampleData(PmuData):
         if lib.kp_samples_hot(self._raw, keys, rows, n) != 0:
             raise plain_error(last_failure())
         try:
-            return [
-                HotRow(*(getattr(rows[0][i], key) for key in HotRow._fields)) for i in range(n[0])
-            ]
+            raw = ffi.buffer(rows[0], n[0] * ffi.sizeof("struct kp_hot_row"))
+            return list(map(HotRow._make, iter_unpack(_HOT_ROW, raw)))
         finally:
             lib.kp_hot_destroy(rows[0])
 
@@ -393,6 +399,9 @@ class HotRow(NamedTuple):
     pid: int
     tid: int
     cpu: int
+
+
+_HOT_ROW = "=QQIIIIiii4x"  # struct kp_hot_row
 
 
 class HotKey:

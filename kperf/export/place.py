@@ -1,0 +1,195 @@
+"""Where a profile is written: a file appears whole or not at all, or grows by whole lines."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from kperf.errors import Error, KperfError, error
+
+_BUFFER = 1 << 18
+
+_FIXES = {
+    errno.ENOENT: "make its directory first",
+    errno.ENOTDIR: "make its directory first",
+    errno.EISDIR: "name a file in it",
+    errno.EACCES: "choose a place that you may write to",
+    errno.EPERM: "choose a place that you may write to",
+    errno.EROFS: "choose a place that is not mounted read-only",
+    errno.ENOSPC: "free some space, or choose another place",
+    errno.EDQUOT: "free some of your quota, or choose another place",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or record less",
+    errno.EPIPE: "keep its reader running to the end",
+    errno.EBADF: "open that descriptor for writing, or name a file",
+}
+
+
+def _refused(path: str, cause: OSError) -> KperfError:
+    number = cause.errno or 0
+    return error(
+        Error.WRITE_FAILED,
+        f"cannot write {path} ({cause.strerror or cause})",
+        hint=_FIXES.get(number, "choose another place"),
+        errno=number,
+    )
+
+
+# Names of descriptors that are open already: opened again by name, a file would begin anew under
+# the one who redirected it.
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def _descriptor_of(path: str) -> int | None:
+    found = _DESCRIPTOR.fullmatch(path)
+    return int(found[1]) if found else _STREAMS.get(path)
+
+
+def _file(fd: int) -> BinaryIO:
+    return os.fdopen(fd, "wb", buffering=_BUFFER)
+
+
+@contextmanager
+def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Closes it in any case; what is still in its buffer must go well unless something did not."""
+    try:
+        yield file
+        file.close()
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+# ---- in place of an old file ----
+
+
+def _replaceable(path: str) -> tuple[bool, os.stat_result | None]:
+    """Whether a new file may take this one's place without a link, an owner or a device lost."""
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        return True, None
+    whole = stat.S_ISREG(old.st_mode) and old.st_nlink == 1 and old.st_uid == os.geteuid()
+    folder = os.path.dirname(os.path.realpath(path))
+    return whole and os.access(path, os.W_OK) and os.access(folder, os.W_OK), old
+
+
+def _take_after(fd: int, old: os.stat_result) -> None:
+    """The new file belongs to whom the old one did, and may be read by the same."""
+    with suppress(OSError):
+        os.fchown(fd, -1, old.st_gid)
+    os.fchmod(fd, stat.S_IMODE(old.st_mode))
+
+
+@contextmanager
+def _new_file(path: str, old: os.stat_result | None) -> Iterator[BinaryIO]:
+    real = os.path.realpath(path)
+    part = os.path.join(os.path.dirname(real), f".kperf-{os.getpid()}-{secrets.token_hex(6)}")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with _closing(_file(fd)) as file:
+            if old is not None:
+                _take_after(fd, old)
+            yield file
+        os.replace(part, real)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+@contextmanager
+def _open_file(path: str) -> Iterator[BinaryIO]:
+    """A device, a pipe, or a file that only its own bytes may change: written as it is."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    with _closing(_file(fd)) as file:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            os.ftruncate(fd, 0)
+        yield file
+
+
+def _check(path: str) -> None:
+    if not path or "\0" in path:
+        raise error(
+            Error.WRITE_FAILED, f"{path!r} is no name of a file", hint="give the path of a file"
+        )
+
+
+def _place(path: str) -> Iterator[BinaryIO]:
+    fd = _descriptor_of(path)
+    if fd is not None:
+        with _closing(_file(os.dup(fd))) as file:
+            yield file
+        return
+    replaceable, old = _replaceable(path)
+    with _new_file(path, old) if replaceable else _open_file(path) as file:
+        yield file
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A file to write, which takes the old one's place when all is written.
+
+    Devices, pipes and descriptors (/dev/stdout) are written as they are. Raises `KperfError`.
+    """
+    _check(path)
+    try:
+        yield from _place(path)
+    except OSError as cause:
+        if isinstance(cause, KperfError):
+            raise
+        raise _refused(path, cause) from cause
+
+
+# ---- behind what is there ----
+
+
+def _append_to(path: str) -> Iterator[BinaryIO]:
+    is_new = not os.path.lexists(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    with _closing(_file(fd)) as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            yield file
+            return
+        fcntl.flock(fd, fcntl.LOCK_EX)  # others that append wait: what is cut off must be ours
+        before = os.fstat(fd).st_size
+        try:
+            yield file
+            file.flush()
+        except BaseException:
+            _cut_back(path, fd, before, remove=is_new)
+            raise
+
+
+def _cut_back(path: str, fd: int, size: int, *, remove: bool) -> None:
+    with suppress(OSError):
+        # What the buffer still holds is to go nowhere: the copy of the descriptor keeps the file.
+        os.ftruncate(fd, size)
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, fd, inheritable=False)
+        os.close(null)
+    if remove:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+@contextmanager
+def appending(path: str) -> Iterator[BinaryIO]:
+    """A file to add to: all of it, or nothing. Raises `KperfError`."""
+    _check(path)
+    try:
+        if _descriptor_of(path) is not None:
+            yield from _place(path)
+        else:
+            yield from _append_to(path)
+    except OSError as cause:
+        if isinstance(cause, KperfError):
+            raise
+        raise _refused(path, cause) from cause

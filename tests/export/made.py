@@ -1,0 +1,95 @@
+"""A profile of chosen names and stacks: what no program on this machine happens to be called."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from kperf.data import EventInfo, PmuData
+from kperf.export.profile import Profile
+from kperf.samples import HotRow
+from kperf.symbols.symbol import Symbol
+
+KERNEL = "[kernel.kallsyms]"
+
+
+class Sample(NamedTuple):
+    """One sample; the stack's functions innermost first, those of the kernel begin with k:"""
+
+    stack: tuple[str, ...]
+    comm: str = "program"
+    pid: int = 100
+    tid: int = 100
+    cpu: int = 0
+    period: int = 1
+    event: int = 0
+    time: int = 1000
+
+
+class MadeProfile(Profile):
+    """Answers as a profile of these samples would."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        events: Sequence[str] = ("cycles",),
+        module: str = "/usr/bin/program",
+        lines: bool = False,
+    ) -> None:
+        super().__init__(PmuData(), lines=lines)
+        self._made = samples
+        self._events = [EventInfo(name, -1) for name in events]
+        self._stacks = [(), *dict.fromkeys(sample.stack for sample in samples)]
+        self._names = ["", *dict.fromkeys(name for stack in self._stacks for name in stack)]
+        self._comms = list(dict.fromkeys(sample.comm for sample in samples))
+        self._module = module
+
+    @property
+    def has_samples(self) -> bool:
+        return True
+
+    @property
+    def events(self) -> Sequence[EventInfo]:
+        return self._events
+
+    @property
+    def symbols(self) -> list[Symbol]:
+        return [
+            Symbol(0x1000 + i, KERNEL if name.startswith("k:") else self._module, name, offset=i)
+            for i, name in enumerate(self._names)
+        ]
+
+    def frames(self, stack: int) -> list[int]:
+        return [self._names.index(name) for name in self._stacks[stack]]
+
+    def kernel_frames(self) -> list[bool]:
+        return [name.startswith("k:") for name in self._names]
+
+    def comm(self, number: int) -> str:
+        return self._comms[number]
+
+    def rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        for sample in self._made:
+            numbers = {
+                "comm": self._comms.index(sample.comm),
+                "stack": self._stacks.index(sample.stack),
+            }
+            yield tuple(
+                numbers[name] if name in numbers else getattr(sample, name) for name in names
+            )
+
+    def sums_by_stack(self) -> list[HotRow]:
+        sums = Counter(self.rows("event", "comm", "stack"))
+        return [
+            HotRow(n, n, event, 0, stack, comm, 0, 0, 0) for (event, comm, stack), n in sums.items()
+        ]
+
+
+def written(form: str, profile: Profile) -> bytes:
+    """What a format's writer makes of a profile."""
+    out = io.BytesIO()
+    import_module(f"kperf.export.{form}").write(profile, out)
+    return out.getvalue()
