@@ -65,6 +65,7 @@ static void prepare_attr(void *context, const struct kp_event *event, struct kp_
         /* From the start, so that nothing of what happens before the enabling is missed. */
         attr->flags &= ~(KP_ATTR_DISABLED | KP_ATTR_ENABLE_ON_EXEC);
         attr->flags |= TRACKING | KP_ATTR_EXCLUDE_KERNEL | KP_ATTR_EXCLUDE_HV;
+        attr->sample_type &= ~(uint64_t)KP_SAMPLE_BRANCH_STACK; /* refused where it is empty */
         if (!sampler->no_build_id)
             attr->flags |= KP_ATTR_BUILD_ID;
         return;
