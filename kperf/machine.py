@@ -283,6 +283,11 @@ class Machine:
         return self.read_int("proc/sys/kernel/perf_event_max_sample_rate")
 
     @cached_property
+    def max_stack(self) -> int | None:
+        """kernel.perf_event_max_stack, in frames; None where it is not known."""
+        return self.read_int("proc/sys/kernel/perf_event_max_stack")
+
+    @cached_property
     def paranoid(self) -> int | None:
         """kernel.perf_event_paranoid; None on a kernel without perf events."""
         return self.read_int("proc/sys/kernel/perf_event_paranoid")
