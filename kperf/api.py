@@ -12,7 +12,9 @@ from kperf.attrs import BranchSampleFilter, PmuAttr, PmuEventType, PmuTaskType
 from kperf.data import ImplPmuData, PmuData
 from kperf.errors import Error, KperfError
 from kperf.machine import Machine
-from kperf.session import Counting
+
+if TYPE_CHECKING:  # each kind of collection is loaded when it is first opened
+    from kperf.collection import Collection
 
 if TYPE_CHECKING:
     from kperf.tracepoint import SampleRawField
@@ -21,7 +23,7 @@ _T = TypeVar("_T")
 
 # Without a lock, which a fork could leave held in the child: each use is one atomic operation.
 _descriptors = itertools.count(1)  # never used again in a process
-_open_sessions: dict[int, Counting] = {}
+_open_sessions: dict[int, Collection] = {}
 
 
 def _guarded(action: Callable[[], _T], failed: Callable[[KperfError], _T]) -> _T:
@@ -51,7 +53,7 @@ def _check_type(name: str, value: object, wanted: str) -> None:
         raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
-def _session(pd: int) -> Counting:
+def _session(pd: int) -> Collection:
     """What a descriptor stands for, if this process may use it."""
     _check_type("a descriptor", pd, "int")
     session = _open_sessions.get(pd)
@@ -65,40 +67,73 @@ def _session(pd: int) -> Counting:
     return session
 
 
-def _counting(attr: PmuAttr) -> Counting:
+def _common(attr: PmuAttr) -> dict[str, Any]:
+    """What counting and sampling take alike."""
+    return {
+        "events": attr.evtList,
+        "pids": attr.pidList,
+        "cpus": attr.cpuList,
+        "groups": attr.evtAttr or None,
+        "exclude_user": attr.excludeUser,
+        "exclude_kernel": attr.excludeKernel,
+    }
+
+
+def _counting(attr: PmuAttr) -> Collection:
     if attr.branchSampleFilter != BranchSampleFilter.KPERF_NO_BRANCH_SAMPLE:
         raise errors.error(
             Error.BRANCH_FILTER_OUTSIDE_SAMPLING,
             "branchSampleFilter is for SAMPLING, and this is COUNTING",
             hint="leave it out, or open with PmuTaskType.SAMPLING",
         )
-    return Counting(
-        attr.evtList,
-        pids=attr.pidList,
-        cpus=attr.cpuList,
-        groups=attr.evtAttr or None,
-        exclude_user=attr.excludeUser,
-        exclude_kernel=attr.excludeKernel,
-        include_new_fork=attr.includeNewFork,
+    from kperf.session import Counting
+
+    return Counting(**_common(attr), include_new_fork=attr.includeNewFork)
+
+
+def _sampling(attr: PmuAttr) -> Collection:
+    if attr.includeNewFork:
+        raise errors.error(
+            Error.INVALID_ARGUMENT,
+            "includeNewFork is for COUNTING, and this is SAMPLING",
+            hint="leave it out: a sample always tells its own thread",
+        )
+    from kperf.sampling import Sampling
+
+    return Sampling(
+        **_common(attr),
+        period=0 if attr.useFreq else attr.sampleRate,
+        frequency=attr.sampleRate if attr.useFreq else 0,
+        call_stack=attr.callStack,
+        symbol_mode=attr.symbolMode,
+        branch_filter=attr.branchSampleFilter,
     )
 
 
-def _collect(collector_type: int, attr: PmuAttr) -> Counting:
-    if collector_type == PmuTaskType.COUNTING:
-        return _counting(attr)
-    try:
-        name = PmuTaskType(collector_type).name
-    except ValueError:
+def _spe_sampling(_attr: PmuAttr) -> Collection:
+    raise errors.error(
+        Error.INVALID_TASK_TYPE,
+        "this version of kperf does not do SPE_SAMPLING",
+        hint="use PmuTaskType.COUNTING or SAMPLING, or a later version",
+    )
+
+
+_COLLECT: dict[int, Callable[[PmuAttr], Collection]] = {
+    PmuTaskType.COUNTING: _counting,
+    PmuTaskType.SAMPLING: _sampling,
+    PmuTaskType.SPE_SAMPLING: _spe_sampling,
+}
+
+
+def _collect(collector_type: int, attr: PmuAttr) -> Collection:
+    collect = _COLLECT.get(collector_type)
+    if collect is None:
         raise errors.error(
             Error.INVALID_TASK_TYPE,
             f"{collector_type} is no task type",
             hint="use a member of kperf.PmuTaskType",
-        ) from None
-    raise errors.error(
-        Error.INVALID_TASK_TYPE,
-        f"this version of kperf does not do {name}",
-        hint="use PmuTaskType.COUNTING, or a later version",
-    )
+        )
+    return collect(attr)
 
 
 def open(collector_type: PmuTaskType, pmu_attr: PmuAttr) -> int:

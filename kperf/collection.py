@@ -13,7 +13,7 @@ from kperf import notes
 from kperf._core import lib
 from kperf._native import EventStatus, Failure, NativeSession
 from kperf.command import Command
-from kperf.data import EventInfo
+from kperf.data import EventInfo, PmuData
 from kperf.errors import KperfError
 from kperf.events.event import Event, EventGroup
 from kperf.explain import Attempt, explain, kernel_hidden, unsupported
@@ -98,6 +98,10 @@ class Collection(ABC):
 
     def _own_notes(self) -> list[str]:
         return []
+
+    @abstractmethod
+    def read(self) -> PmuData:
+        """What came since the last read."""
 
     # ---- opening ----
 

@@ -11,6 +11,7 @@ from kperf.errors import Error, KperfError, error
 from kperf.topo import CpuTopology, Topology
 
 if TYPE_CHECKING:
+    from kperf.branches import SampleExt
     from kperf.tracepoint import Format, Value
 
 COUNTED = "counted"
@@ -52,7 +53,12 @@ class EventInfo:
 class Quality:
     """How far a result can be trusted. None: this kind of result has no such thing.
 
-    `lost`, `throttled` and the rest are numbers of records; `notes` says what was given up.
+    samples           taken since the last read
+    lost              samples the kernel or a full store had no room for
+    throttled         times the kernel stopped an event that came too often
+    unresolved        samples whose own address has no name
+    truncated_stacks  samples whose call stack does not reach back to where its thread began
+    notes             one sentence for each thing that was given up
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = (
@@ -161,11 +167,14 @@ class ImplPmuData:
 
     __slots__ = ("_columns", "_index")
 
-    ext = None
-
     def __init__(self, columns: Any, index: int) -> None:
         self._columns = columns
         self._index = index
+
+    @property
+    def ext(self) -> SampleExt | None:
+        """What SPE or a branch filter recorded beside a sample; None without them."""
+        return None
 
     @property
     def stack(self) -> Any:

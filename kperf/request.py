@@ -75,16 +75,34 @@ def _single_event(text: str, attr: EvtAttr) -> EventText:
             hint="give each event an entry of its own",
         )
     check_exclusions(attr.excludeUser, attr.excludeKernel, text)
+    check_period(attr.period, text)
     return (
         parsed[0]
         .events[0]
-        ._replace(exclude_user=attr.excludeUser, exclude_kernel=attr.excludeKernel)
+        ._replace(
+            exclude_user=attr.excludeUser,
+            exclude_kernel=attr.excludeKernel,
+            period=attr.period,
+        )
     )
 
 
 def check_exclusions(exclude_user: bool, exclude_kernel: bool, name: str = "anything") -> None:
     if exclude_user and exclude_kernel:
         raise modifiers.nothing_left(name)
+
+
+_MOST_PERIOD = (1 << 63) - 1  # the kernel's
+
+
+def check_period(period: int, name: str = "this") -> None:
+    """Raises for what cannot be a number of events between two samples; 0 asks for the default."""
+    if not 0 <= period <= _MOST_PERIOD:
+        raise error(
+            Error.INVALID_SAMPLE_RATE,
+            f"{name} cannot be sampled every {period} events",
+            hint=f"give a period from 1 to {_MOST_PERIOD}, or 0 for the default",
+        )
 
 
 def resolve_asked(asked: Sequence[AskedGroup], machine: Machine) -> list[EventGroup]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import struct
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from struct import iter_unpack
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from kperf._core import ffi, lib
 from kperf._native import last_failure, plain_error
+from kperf.branches import BranchRecords, SampleExt
+from kperf.cut_stacks import count_cut
 from kperf.data import COUNTED, Columns, EventInfo, ImplPmuData, PmuData, Quality, column_view
 from kperf.errors import Error, KperfError, error
 from kperf.machine import Machine
-from kperf.symbols.symbol import Symbol
+from kperf.symbols.symbol import KERNEL_MODULE, UNKNOWN, Symbol
 from kperf.topo import Topology
 from kperf.tracepoint import Format, Value, format_of, is_tracepoint
+
+if TYPE_CHECKING:  # ELF files are no matter of who only collects
+    from kperf.symbols.files import Mapping
 
 # The columns of struct kp_samples: name, buffer format, bytes a row.
 _COLUMNS: tuple[tuple[str, str, int], ...] = (
@@ -30,6 +36,7 @@ _COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("stack", "I", 4),
 )
 
+_MOST_FRAMES = 127  # of a stack, where the machine does not say (kernel.perf_event_max_stack)
 _MOST_CHAINS = 65_536  # stacks kept as Python chains at a time
 
 _Made = TypeVar("_Made")
@@ -53,6 +60,43 @@ class _Cache(dict[int, _Made]):
         return made
 
 
+class Shown(NamedTuple):
+    """What a session recorded, and how it is to be shown."""
+
+    symbol_mode: int
+    call_stack: bool
+    branches: bool
+
+
+class _NoResolver:
+    """Stands for the resolver where no names are wanted: addresses and their modules alone."""
+
+    notes: ClassVar[list[str]] = []
+
+    def symbols(
+        self, mapping: Mapping | None, addresses: Sequence[int], *, kernel: bool
+    ) -> list[Symbol]:
+        module = KERNEL_MODULE if kernel else mapping.plain_path if mapping else UNKNOWN
+        return [Symbol(address, module) for address in addresses]
+
+    def close(self) -> None:
+        pass
+
+
+class Found(NamedTuple):
+    """What is known of samples once their symbols are; None: not asked for."""
+
+    unresolved: int | None
+    truncated_stacks: int | None
+    notes: list[str]
+
+
+def _numbers(pointer: Any, form: str, n: int) -> Any:
+    """An array of the core's, for as long as its owner lives."""
+    raw: Any = memoryview(ffi.buffer(pointer, n * struct.calcsize(form)) if n else b"")
+    return raw.cast(form)
+
+
 class Stack:
     """One frame of a call stack, and the way outward (`next`) and inward (`prev`).
 
@@ -71,13 +115,17 @@ class Stack:
 class Stacks:
     """The stacks and symbols of one read; symbols are looked up when the first one is asked for."""
 
-    def __init__(self, raw: Any, machine: Machine, symbol_mode: int, quality: Quality) -> None:
+    def __init__(self, raw: Any, machine: Machine, shown: Shown, quality: SampleQuality) -> None:
         self._raw = raw
-        self._quality = quality  # what looking symbols up brings to light is told there
         self._machine = machine
-        self._mode = symbol_mode
+        self._quality = quality
+        self._shown = shown
         self._symbols: list[Symbol] | None = None
-        self._counts: list[int] | None = None
+        self._counts: list[int] = []
+        self._stack_frame = _numbers(raw.stack_frame, "Q", raw.n_stacks)
+        self._stack_parent = _numbers(raw.stack_parent, "I", raw.n_stacks)
+        self._frame_address = _numbers(raw.frame_address, "Q", raw.n_frames)
+        self._frame_mapping = _numbers(raw.frame_mapping, "I", raw.n_frames)
         # Functions and not methods: a method would make a cycle, and the core's memory wait for it.
         this = weakref.proxy(self)
         self.chains: _Cache[Stack | None] = _Cache(lambda node: Stacks._link(this, node))
@@ -95,33 +143,56 @@ class Stacks:
         return self._symbols
 
     def _resolve(self) -> list[Symbol]:
-        from kperf.symbols.resolver import Resolver
-
-        raw = self._raw
-        resolver = Resolver(self._machine, lines=self._mode == _WITH_LINES)
-        by_mapping: dict[int, list[int]] = {}
-        for frame in range(1, raw.n_frames):
-            by_mapping.setdefault(raw.frame_mapping[frame] - 1, []).append(frame)
-        symbols = [Symbol(0, "")] * raw.n_frames
-        for number, frames in by_mapping.items():
-            addresses = [raw.frame_address[frame] for frame in frames]
-            mapping = self._mapping(number)
-            is_kernel = number == lib.KP_MAPPING_KERNEL
-            for frame, symbol in zip(
-                frames, resolver.symbols(mapping, addresses, kernel=is_kernel)
-            ):
+        resolver = self._resolver()
+        symbols = [Symbol(0, "")] * self._raw.n_frames
+        for number, frames in self._frames_by_mapping().items():
+            named = resolver.symbols(
+                self._mapping(number),
+                [self._frame_address[frame] for frame in frames],
+                kernel=number == lib.KP_MAPPING_KERNEL,
+            )
+            for frame, symbol in zip(frames, named):
                 symbols[frame] = symbol
-        self._count_frames(symbols)
-        self._quality.unresolved = self._count_unresolved(symbols)
-        self._quality.notes += resolver.notes
         resolver.close()
+        self._count_frames(symbols)
+        self._quality.tell(self._found(symbols, resolver.notes))
         return symbols
 
-    def _count_unresolved(self, symbols: Sequence[Symbol]) -> int:
-        """Samples whose innermost address has no name."""
-        raw = self._raw
-        innermost = (raw.stack_frame[raw.stack[i]] for i in range(raw.len))
-        return sum(not symbols[frame].resolved for frame in innermost)
+    def _resolver(self) -> Any:
+        if self._shown.symbol_mode == _NO_SYMBOLS:
+            return _NoResolver()
+        from kperf.symbols.resolver import Resolver
+
+        return Resolver(self._machine, lines=self._shown.symbol_mode == _WITH_LINES)
+
+    def _frames_by_mapping(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for frame in range(1, self._raw.n_frames):
+            found.setdefault(self._frame_mapping[frame] - 1, []).append(frame)
+        return found
+
+    def _found(self, symbols: Sequence[Symbol], notes: list[str]) -> Found:
+        """What looking the symbols up brought to light."""
+        if self._shown.symbol_mode == _NO_SYMBOLS:
+            return Found(None, None, notes)
+        unresolved = sum(
+            count
+            for frame, count in zip(self._stack_frame, self._counts)
+            if count and not symbols[frame].resolved
+        )
+        return Found(unresolved, self._count_cut(symbols), notes)
+
+    def _count_cut(self, symbols: Sequence[Symbol]) -> int | None:
+        if not self._shown.call_stack:
+            return None
+        return count_cut(
+            self._stack_parent,
+            self._stack_frame,
+            self._counts,
+            symbols,
+            self.kernel_frames(),
+            self._machine.max_stack or _MOST_FRAMES,
+        )
 
     def _mapping(self, number: int) -> Any:
         from kperf.symbols.resolver import Mapping
@@ -158,17 +229,15 @@ class Stacks:
 
     def frame_numbers(self, node: int) -> list[int]:
         """The frames of a stack from the innermost out."""
-        raw, numbers = self._raw, []
+        frames, parents, numbers = self._stack_frame, self._stack_parent, []
         while node:
-            numbers.append(raw.stack_frame[node])
-            node = raw.stack_parent[node]
+            numbers.append(frames[node])
+            node = parents[node]
         return numbers
 
     def kernel_frames(self) -> list[bool]:
         """Of each frame whether it is the kernel's; frame 0 is none."""
-        raw = self._raw
-        mappings = ffi.unpack(raw.frame_mapping, raw.n_frames)
-        return [mapping - 1 == lib.KP_MAPPING_KERNEL for mapping in mappings]
+        return [mapping - 1 == lib.KP_MAPPING_KERNEL for mapping in self._frame_mapping]
 
     def _frames_of(self, node: int) -> tuple[Symbol, ...]:
         symbols = self.symbols
@@ -179,11 +248,11 @@ class Stacks:
 
     def _link(self, node: int) -> Stack | None:
         """The contract's linked list of a stack: one a stack, shared by its samples."""
-        if self._mode == _NO_SYMBOLS:
+        if self._shown.symbol_mode == _NO_SYMBOLS:
             return None
         first = previous = None
         frames = self.frames[node]
-        count = self._counts[node] if self._counts is not None else 0
+        count = self._counts[node]
         for symbol in frames:
             link = Stack(symbol, previous, count)
             if previous is None:
@@ -208,6 +277,7 @@ class _SampleColumns(Columns):
         "extra_size",
         "formats",
         "frames",
+        "has_branches",
         "ip",
         "names",
         "period",
@@ -246,12 +316,14 @@ class SampleRow(ImplPmuData):
     @property
     def rawData(self) -> memoryview | None:
         """A tracepoint's fields as they were recorded; None for other events."""
+        return None if self.format is None else self._extra()
+
+    def _extra(self) -> memoryview:
+        """What was recorded beside the sample: raw data or branches."""
         columns, index = self._columns, self._index
-        if self.format is None:
-            return None
         first: int = columns.extra_at[index]
-        raw: memoryview = columns.extra[first : first + columns.extra_size[index]]
-        return raw
+        extra: memoryview = columns.extra[first : first + columns.extra_size[index]]
+        return extra
 
     @property
     def fields(self) -> dict[str, Value]:
@@ -290,6 +362,13 @@ class SampleRow(ImplPmuData):
         return columns.comms[columns.comm[self._index]]  # type: ignore[no-any-return]
 
     @property
+    def ext(self) -> SampleExt | None:
+        """The branches that led to it, with a branch filter; else None."""
+        if not self._columns.has_branches:
+            return None
+        return SampleExt(BranchRecords(bytes(self._extra())))
+
+    @property
     def stack(self) -> Stack | None:
         """The sampled frame, linked outward; None with NO_SYMBOL_RESOLVE."""
         columns = self._columns
@@ -317,7 +396,7 @@ class SampleData(PmuData):
         events: Sequence[EventInfo],
         machine: Machine,
         topology: Topology,
-        symbol_mode: int,
+        shown: Shown,
         notes: Sequence[str],
     ) -> None:
         super().__init__()
@@ -333,8 +412,11 @@ class SampleData(PmuData):
             setattr(self._columns, name, view)
         self._columns.events = events
         self._columns.topology = topology
-        self.quality = _quality(owner, events, notes)
-        self._stacks: Stacks | None = Stacks(owner, machine, symbol_mode, self.quality)
+        quality = _quality(owner, events, notes)
+        self._stacks: Stacks | None = Stacks(owner, machine, shown, quality)
+        quality.ask(self._stacks)
+        self.quality = quality
+        self._columns.has_branches = shown.branches
         for name in ("chains", "comms", "frames", "names"):
             setattr(self._columns, name, getattr(self._stacks, name))
         self._columns.stacks = self._stacks
@@ -422,7 +504,32 @@ def _freed() -> KperfError:
     )
 
 
-def _quality(raw: Any, events: Sequence[EventInfo], notes: Sequence[str]) -> Quality:
+class SampleQuality(Quality):
+    """The quality of samples. What only their symbols tell is looked up when it is asked for."""
+
+    def ask(self, stacks: Stacks) -> None:
+        """Has the rest told by these stacks: later, and not kept alive for it."""
+        self._stacks = weakref.ref(stacks)
+        self._told = self.notes
+        for name in Found._fields:  # until then __getattr__ stands for them
+            delattr(self, name)
+
+    def tell(self, found: Found) -> None:
+        self.unresolved, self.truncated_stacks = found.unresolved, found.truncated_stacks
+        self.notes = [*self._told, *found.notes]
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Found._fields:
+            raise AttributeError(name)
+        stacks = self._stacks()
+        if stacks is None:  # freed before anybody asked
+            self.tell(Found(None, None, []))
+        else:
+            stacks.symbols  # noqa: B018  # tells
+        return getattr(self, name)
+
+
+def _quality(raw: Any, events: Sequence[EventInfo], notes: Sequence[str]) -> SampleQuality:
     """What became of the samples, added up over the events; by event in the notes."""
     losses = [raw.loss[i] for i in range(raw.n_events)]
     found = list(notes)
@@ -438,7 +545,7 @@ def _quality(raw: Any, events: Sequence[EventInfo], notes: Sequence[str]) -> Qua
         found.append(
             f"{raw.side_lost} records of processes and mappings lost: names may be missing"
         )
-    return Quality(
+    return SampleQuality(
         found,
         samples=raw.len,
         lost=sum(loss.lost + loss.lost_samples + loss.dropped for loss in losses),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from kperf._native import EventStatus, Failure
+from kperf._native import EventStatus, Failure, probe
 from kperf._native_sampling import NativeSampler, SampleOptions
 from kperf.attrs import BranchSampleFilter, EvtAttr, SymbolMode
 from kperf.collection import Collection, Wanted
@@ -16,12 +17,15 @@ from kperf.events.event import SOFTWARE, TRACEPOINT, Event, EventGroup
 from kperf.events.generic import SOFTWARE as SOFTWARE_EVENTS
 from kperf.events.generic import TYPE_SOFTWARE
 from kperf.machine import Machine
-from kperf.samples import SampleData
+from kperf.request import check_period
+from kperf.samples import SampleData, Shown
 
 DEFAULT_FREQUENCY = 4000
 
-# What must be among a branch filter's bits: the levels alone select no branches.
-_LEVELS = (
+_BRANCH_FILTER = sum(set(map(int, BranchSampleFilter)))
+
+# What must be joined by other bits of a branch filter: the levels alone select no branches.
+_LEVELS = int(
     BranchSampleFilter.KPERF_SAMPLE_BRANCH_USER
     | BranchSampleFilter.KPERF_SAMPLE_BRANCH_KERNEL
     | BranchSampleFilter.KPERF_SAMPLE_BRANCH_HV
@@ -36,7 +40,8 @@ class Rate(NamedTuple):
 
 
 def _check_rate(rate: Rate, machine: Machine) -> None:
-    if rate.period < 0 or rate.frequency < 0 or (rate.period and rate.frequency):
+    check_period(rate.period)
+    if rate.frequency < 0 or (rate.period and rate.frequency):
         raise error(
             Error.INVALID_SAMPLE_RATE,
             f"a period of {rate.period} with a frequency of {rate.frequency} Hz means nothing",
@@ -53,6 +58,8 @@ def _check_rate(rate: Rate, machine: Machine) -> None:
 
 def _rated(event: Event, rate: Rate, machine: Machine) -> Event:
     """An event with its rate; by default each hit of a tracepoint, else 4,000 times a second."""
+    if event.period:
+        return event  # the caller's for this event alone
     if rate.period or (event.kind == TRACEPOINT and not rate.frequency):
         return event._replace(period=rate.period or 1)
     most = machine.max_sample_rate or DEFAULT_FREQUENCY
@@ -60,7 +67,13 @@ def _rated(event: Event, rate: Rate, machine: Machine) -> Event:
 
 
 def _check_branches(branch_filter: int) -> None:
-    if branch_filter and not branch_filter & ~int(_LEVELS):
+    if branch_filter & ~_BRANCH_FILTER:
+        raise error(
+            Error.INVALID_BRANCH_FILTER,
+            f"{branch_filter:#x} is no branch filter",
+            hint="combine members of kperf.BranchSampleFilter",
+        )
+    if branch_filter and not branch_filter & ~_LEVELS:
         raise error(
             Error.INVALID_BRANCH_FILTER,
             "the branch filter names whose branches, but not which",
@@ -119,8 +132,7 @@ class Sampling(Collection):
     ) -> None:
         _check_branches(branch_filter)
         self._rate = Rate(period, frequency)
-        self._symbol_mode = symbol_mode
-        self._buffer_bytes = buffer_bytes
+        self._shown = Shown(symbol_mode, call_stack, bool(branch_filter))
         self._options = SampleOptions(
             call_chain=call_stack,
             branch_types=branch_filter,
@@ -144,8 +156,32 @@ class Sampling(Collection):
         )
 
     def _make_session(self, explain: Callable[[Failure], KperfError]) -> NativeSampler:
-        self._sampler = NativeSampler(explain, self._options)
+        self._sampler = NativeSampler(partial(self._explain, explain), self._options)
         return self._sampler
+
+    def _explain(self, explain: Callable[[Failure], KperfError], failure: Failure) -> KperfError:
+        """The core's failure in words; of what can be counted and not sampled, all at once."""
+        if failure.code == Error.INVALID_EVENT and 0 <= failure.event < len(self.events):
+            refused = self.events[failure.event]
+            alike = [event for event in self.events if event.pmu == refused.pmu]
+            if refused.pmu and not refused.precise and probe(refused) == 0:
+                return self._not_sampled(alike)
+        return explain(failure)
+
+    def _not_sampled(self, events: Sequence[Event]) -> KperfError:
+        names = ", ".join(dict.fromkeys(event.name for event in events))
+        if self._shown.branches:
+            return error(
+                Error.NOT_SUPPORTED_BY_CPU,
+                f"no branch records of {names}: this machine has none (LBR, BRBE), or not of the "
+                "kinds that are asked for",
+                hint="leave the branch filter out, or sample cycles where the CPU records branches",
+            )
+        return error(
+            Error.NOT_SUPPORTED_BY_CPU,
+            f"{names} can be counted, but not sampled: its PMU raises no interrupt",
+            hint="count it (PmuTaskType.COUNTING, kperf stat), or sample another event",
+        )
 
     def _shape(self, groups: list[EventGroup]) -> list[EventGroup]:
         """The events at their rate, and before them the one that tells of processes and maps."""
@@ -166,21 +202,22 @@ class Sampling(Collection):
         return cpus if event.cpus is None else [cpu for cpu in cpus if cpu in event.cpus]
 
     def _accept(self, statuses: Sequence[EventStatus]) -> None:
+        missing = [event for event, status in zip(self.events, statuses) if not status.supported]
+        if missing and all(probe(event) == 0 for event in missing):
+            raise self._not_sampled(missing)
         self._require_all(statuses)
 
     def _own_notes(self) -> list[str]:
-        default = not self._rate.period and not self._rate.frequency
         limit = self.machine.max_sample_rate
-        if default and limit is not None and limit < DEFAULT_FREQUENCY:
+        lowered = limit is not None and limit < DEFAULT_FREQUENCY and not self._rate.frequency
+        if lowered and any(event.by_frequency for event in self.events):
             return [f"sampled at {limit} Hz: kernel.perf_event_max_sample_rate allows no more"]
         return []
 
     def read(self) -> SampleData:
         """The samples since the last read, in order of time; may be called while enabled."""
         raw = self._sampler.read()
-        return SampleData(
-            raw, self._infos, self.machine, self.topology, self._symbol_mode, self.notes
-        )
+        return SampleData(raw, self._infos, self.machine, self.topology, self._shown, self.notes)
 
     def __enter__(self) -> Sampling:
         return self

@@ -13,12 +13,16 @@ from kperf.errors import Error, KperfError, error
 
 
 class EventText(NamedTuple):
-    """One event as it was written, the modifiers that its group adds, and what else is left out."""
+    """One event as it was written, the modifiers that its group adds, and a caller's own settings.
+
+    `period`: events between two samples; 0 where the caller has none for this event.
+    """
 
     text: str
     group_modifiers: str = ""
     exclude_user: bool = False
     exclude_kernel: bool = False
+    period: int = 0
 
 
 class GroupText(NamedTuple):

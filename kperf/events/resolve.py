@@ -14,7 +14,11 @@ from kperf.machine import Machine, format_cpu_list
 
 def _resolve_member(member: EventText, machine: Machine) -> list[Event]:
     return [
-        modifiers.exclude(event, user=member.exclude_user, kernel=member.exclude_kernel)
+        modifiers.exclude(
+            event._replace(period=member.period),
+            user=member.exclude_user,
+            kernel=member.exclude_kernel,
+        )
         for event in resolve(member.text, machine, member.group_modifiers)
     ]
 

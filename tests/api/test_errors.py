@@ -151,7 +151,7 @@ def test_nothing_of_the_system_is_raised(monkeypatch: pytest.MonkeyPatch) -> Non
         def fail(*_arguments: object, cause: BaseException = cause, **_named: object) -> None:
             raise cause
 
-        monkeypatch.setattr("kperf.api.Counting", fail)
+        monkeypatch.setattr("kperf.session.Counting", fail)
         assert _open_own() == -1
         assert kperf.errorno() == code
         assert kperf.error()

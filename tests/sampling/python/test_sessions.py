@@ -259,9 +259,26 @@ def test_quality_of_samples(busy: Path) -> None:
     assert data.quality.samples == len(data)
     assert data.quality.lost == 0
     assert data.quality.throttled == 0
-    assert data.quality.unresolved is None  # nobody asked for names yet
-    unresolved = sum(not row.frames[0].resolved for row in data)
-    assert data.quality.unresolved == unresolved
+    assert data.quality.truncated_stacks is None  # no call stacks were recorded
+    told = data.quality.unresolved  # before any row was asked for a name
+    assert told == sum(not row.frames[0].resolved for row in data)
+
+
+def test_quality_without_symbols_tells_nothing_of_them(busy: Path) -> None:
+    mode = kperf.SymbolMode.NO_SYMBOL_RESOLVE
+    data = sample([busy, "spin", ROUNDS // 4], call_stack=True, symbol_mode=mode)
+    assert (data.quality.unresolved, data.quality.truncated_stacks) == (None, None)
+
+
+def test_quality_is_kept_when_the_data_is_freed(busy: Path) -> None:
+    asked, unasked = (sample([busy, "spin", ROUNDS // 4]) for _ in range(2))
+    before = asked.quality.as_dict()
+    for data in (asked, unasked):
+        data.free()
+    gc.collect()
+    assert asked.quality.as_dict() == before
+    assert unasked.quality.unresolved is None
+    assert unasked.quality.notes == []
 
 
 @privileged
