@@ -1,4 +1,4 @@
-"""The contract's counting examples run as its page has them."""
+"""The contract's counting and sampling examples run as its page has them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ def _has_cycles() -> bool:
 HAS_CYCLES = _has_cycles()
 
 
+# sched_switch has no field of this name, and all its rows have one of this.
+_FIELD, _A_FIELD_OF_SCHED_SWITCH = '"name"', '"next_comm"'
+
+
 def _for_this_machine(block: str) -> str:
+    block = block.replace(f"data, {_FIELD}", f"data, {_A_FIELD_OF_SCHED_SWITCH}")
     if not HAS_CYCLES:
         for name, substitute in _SUBSTITUTES.items():
             block = block.replace(f'"{name}"', f'"{substitute}"')
@@ -47,16 +52,20 @@ def _for_this_machine(block: str) -> str:
 
 
 def test_the_page_has_its_blocks() -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 6
     assert OPEN.startswith("# python代码示例\nimport time\n")
 
 
 @privileged
 def test_in_order_in_one_namespace(capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, object] = {}
+    opened = set()
     for block in BLOCKS:
         exec(compile(_for_this_machine(block), "contract", "exec"), namespace)
-    kperf.close(namespace["pd"])
+        opened.add(namespace["pd"])
+    assert len(opened) == 2  # counting, then sampling
+    for pd in opened:
+        kperf.close(pd)
     lines = capsys.readouterr().out.splitlines()
     rows = re.findall(r"^cpu (\d+) count (\d+) evt (\S+)$", "\n".join(lines), re.MULTILINE)
     names = ["cycles", "branch-misses"]
@@ -67,7 +76,12 @@ def test_in_order_in_one_namespace(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(int(count) > 0 for _, count, _ in rows)
     listed = [line for line in lines if line.startswith("event name: ")]
     assert "event name: task-clock" in listed
-    assert len(rows) + len(listed) == len(lines)
+    switches = [re.fullmatch(r"next_comm=.{1,15};prev_pid=\d+", line) for line in lines]
+    assert any(switches)
+    described = [line for line in lines if line.startswith("field_str=next_comm field_name=")]
+    assert len(described) == 1
+    known = len(rows) + len(listed) + sum(map(bool, switches)) + len(described)
+    assert known == len(lines)
 
 
 @privileged
