@@ -12,11 +12,10 @@ from kperf.attrs import BranchSampleFilter, PmuAttr, PmuEventType, PmuTaskType
 from kperf.data import ImplPmuData, PmuData
 from kperf.errors import Error, KperfError
 from kperf.machine import Machine
+from kperf.topo import Topology
 
 if TYPE_CHECKING:  # each kind of collection is loaded when it is first opened
     from kperf.collection import Collection
-
-if TYPE_CHECKING:
     from kperf.tracepoint import SampleRawField
 
 _T = TypeVar("_T")
@@ -269,3 +268,37 @@ def event_list(event_type: PmuEventType) -> Iterator[str]:
 
     _code(action)
     return iter(names)
+
+
+# ---- the machine ----
+
+
+def _cpu_list(
+    find: Callable[[Topology, int], tuple[int, ...]], name: str, number: int
+) -> list[int]:
+    _check_type(name, number, "int")
+    return _guarded(lambda: list(find(Topology(Machine()), number)), lambda _: [])
+
+
+def get_cpu_freq(core: int) -> int:
+    """The frequency of a logical CPU at this moment, in Hz; -1 with `error()` where none is told.
+
+    From cpufreq or CPPC, else from the cycles that a thread on it counts in 10 ms.
+    """
+    from kperf.frequency import cpu_frequency
+
+    _check_type("core", core, "int")
+    return _guarded(lambda: cpu_frequency(Machine(), core), lambda _: -1)
+
+
+def get_cluster_core(clusterId: int) -> list[int]:
+    """The CPUs of a cluster, by the kernel's cluster_id, else by its index in order of first CPU.
+
+    Empty on error, with `error()` set.
+    """
+    return _cpu_list(Topology.cluster_cpus, "clusterId", clusterId)
+
+
+def get_numa_core(numaId: int) -> list[int]:
+    """The CPUs of a NUMA node; empty on error, and for a node of memory alone."""
+    return _cpu_list(Topology.node_cpus, "numaId", numaId)

@@ -219,12 +219,29 @@ class Machine:
         value = self.read_int(f"{_CPU}/cpu{cpu}/topology/{name}")
         return None if value in _UNKNOWN_PLACES else value
 
+    def core_siblings(self, cpu: int) -> tuple[int, ...]:
+        """The CPUs of one core; only itself where the kernel does not tell."""
+        return self.read_cpus(f"{_CPU}/cpu{cpu}/topology/thread_siblings_list") or (cpu,)
+
     def nodes(self) -> tuple[int, ...]:
         """The NUMA nodes; empty on a kernel without NUMA."""
         return self.read_cpus(f"{_NODE}/online") or ()
 
     def node_cpus(self, node: int) -> tuple[int, ...]:
         return self.read_cpus(f"{_NODE}/node{node}/cpulist") or ()
+
+    def node_memory(self, node: int) -> int | None:
+        """Bytes of a node's memory: `Node 0 MemTotal:  65433124 kB`."""
+        for line in (self.read(f"{_NODE}/node{node}/meminfo") or "").splitlines():
+            words = line.split()
+            if "MemTotal:" in words and words[-2].isdecimal():
+                return int(words[-2]) * 1024
+        return None
+
+    def node_distances(self, node: int) -> tuple[int, ...]:
+        """The distances to all nodes in their order, 10 to itself; empty where not known."""
+        words = (self.read(f"{_NODE}/node{node}/distance") or "").split()
+        return tuple(int(word) for word in words if word.isdecimal())
 
     def _cpuinfo(self, cpu: int) -> dict[str, str]:
         """A CPU's block of /proc/cpuinfo; the first one where none is its own."""

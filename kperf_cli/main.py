@@ -19,6 +19,7 @@ _COMMANDS: dict[str, str] = {
     "list": "Show the events that can be counted here.",
     "record": "Sample where the time goes, and show the hot symbols.",
     "stat": "Count events for a command, processes, CPUs or the system.",
+    "topo": "Show where CPUs sit: sockets, NUMA nodes, clusters, cores.",
 }
 
 _READER_GONE = 141  # 128 + SIGPIPE, as a program has it that the signal ends

@@ -1,0 +1,148 @@
+"""`kperf topo`: the map of this machine and of others, and core lists for scripts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import Run
+from unit.trees import BUILDERS, KUNPENG_SOCKETS
+
+
+@pytest.fixture(scope="module")
+def kunpeng(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return BUILDERS["kunpeng-96"](tmp_path_factory.mktemp("kunpeng")).root
+
+
+def shown(kperf: Run, *options: str) -> dict[str, Any]:
+    done = kperf(*options, "topo", "--json")
+    assert done.status == 0, done.err
+    document: dict[str, Any] = json.loads(done.out)
+    return document
+
+
+@pytest.mark.skipif(shutil.which("lscpu") is None, reason="lscpu is not installed")
+def test_places_are_lscpu_s(kperf: Run) -> None:
+    columns = "CPU,SOCKET,NODE"
+    judge = subprocess.run(["lscpu", f"-p={columns}"], capture_output=True, text=True, check=True)
+    lines = [line for line in judge.stdout.splitlines() if not line.startswith("#")]
+    ours = [
+        ",".join("" if row[key] is None else str(row[key]) for key in ("id", "socket", "numa"))
+        for row in shown(kperf)["cpus"]
+        if row["online"]
+    ]
+    assert ours == lines
+
+
+def test_memory_and_distances_are_the_kernel_s(kperf: Run) -> None:
+    for node in shown(kperf)["numa"]:
+        path = Path(f"/sys/devices/system/node/node{node['id']}")
+        total = path.joinpath("meminfo").read_text().split("MemTotal:")[1].split()[0]
+        assert node["memory_bytes"] == int(total) * 1024
+        assert node["distances"] == list(map(int, path.joinpath("distance").read_text().split()))
+
+
+def test_a_kunpeng(kperf: Run, kunpeng: Path) -> None:
+    document = shown(kperf, "--sysroot", str(kunpeng))
+    assert "rows" not in document
+    assert document["sockets"] == [
+        {"id": KUNPENG_SOCKETS[0], "numa": [0, 1]},
+        {"id": KUNPENG_SOCKETS[1], "numa": [2, 3]},
+    ]
+    assert [node["cpus"][0] for node in document["numa"]] == [0, 24, 48, 72]
+    assert {"id": 654, "cpus": [48, 49, 50, 51]} in document["clusters"]
+    assert len(document["clusters"]) == 24
+    assert document["cpus"][50] == {
+        "id": 50,
+        "online": True,
+        "core": 560,
+        "cluster": 654,
+        "numa": 2,
+        "socket": KUNPENG_SOCKETS[1],
+        "freq_hz": None,
+        "min_hz": None,
+        "max_hz": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "number", "cpus"),
+    [
+        ("--numa", "2", "48-71"),
+        ("--cluster", "654", "48-51"),
+        ("--cluster", "1", "4-7"),
+        ("--cpu", "95", "95"),
+    ],
+)
+def test_core_lists(kperf: Run, kunpeng: Path, option: str, number: str, cpus: str) -> None:
+    done = kperf("--sysroot", str(kunpeng), "topo", option, number)
+    assert (done.status, done.out, done.err) == (0, f"{cpus}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--numa", "9"), "no NUMA node 9 here: its nodes are 0, 1, 2, 3"),
+        (("--cluster", "9999"), "no cluster 9999 here: its clusters are 54, 104"),
+        (("--cpu", "96"), "CPU 96 is not online"),
+    ],
+)
+def test_what_is_not_there(kperf: Run, kunpeng: Path, option: tuple[str, str], words: str) -> None:
+    done = kperf("--sysroot", str(kunpeng), "topo", *option)
+    assert done.status == 1
+    assert words in done.err
+
+
+def test_two_lists_are_a_wrong_use(kperf: Run) -> None:
+    done = kperf("topo", "--numa", "0", "--cpu", "0")
+    assert done.status == 2
+    assert "choose one" in done.err
+
+
+def test_memory_alone_and_offline_cpus(kperf: Run, tmp_path: Path) -> None:
+    grace = BUILDERS["grace"](tmp_path / "grace").root
+    done = kperf("--sysroot", str(grace), "topo")
+    assert done.status == 0
+    assert "2 NUMA nodes" in done.out
+    assert [line.split()[:3] for line in done.out.splitlines()[3:5]] == [
+        ["0", "0", "0-71"],
+        ["-", "1", "-"],
+    ]
+    xeon = shown(kperf, "--sysroot", str(BUILDERS["xeon"](tmp_path / "xeon").root))
+    assert xeon["cpus"][63]["online"] is False
+    assert xeon["cpus"][63]["socket"] is None
+    assert "offline, so without a place: CPU 63" in xeon["quality"]["notes"]
+
+
+def test_cores_numbered_anew_in_each_cluster(kperf: Run, tmp_path: Path) -> None:
+    root = BUILDERS["big-little"](tmp_path).root
+    assert ": 6 CPUs, 6 cores, 2 clusters, " in kperf("--sysroot", str(root), "topo").out
+
+
+def test_frequencies(kperf: Run, tmp_path: Path) -> None:
+    tree = BUILDERS["epyc"](tmp_path)
+    for cpu in range(32):
+        path = f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
+        tree.write(f"{path}/scaling_cur_freq", 2_600_000 + cpu)
+        tree.write(f"{path}/cpuinfo_min_freq", 400_000)
+        tree.write(f"{path}/cpuinfo_max_freq", 3_900_000)
+    row = shown(kperf, "--sysroot", str(tree.root))["cpus"][31]
+    assert (row["freq_hz"], row["min_hz"], row["max_hz"]) == (
+        2_600_031_000,
+        400_000_000,
+        3_900_000_000,
+    )
+    assert "2.60 GHz (0.40-3.90)" in kperf("--sysroot", str(tree.root), "topo").out
+
+
+def test_csv_has_a_row_a_cpu(kperf: Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(kperf("topo", "--csv").out)))
+    online = [int(row["id"]) for row in rows if row["online"] == "true"]
+    assert online == sorted(os.sched_getaffinity(1))
