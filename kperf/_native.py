@@ -296,4 +296,7 @@ class NativeSession:
                     self._destroy(raw)
 
     def __del__(self) -> None:
-        self.close()
+        # The interpreter may end, and empty this module, before what holds a session: then the
+        # kernel closes what is open.
+        if _descriptors is not None:
+            self.close()
