@@ -207,7 +207,7 @@ def test_the_contracts_example() -> None:
             time.sleep(0.001)
         sampling.disable()
         data = sampling.read()
-    found = set()
+    left = []
     for row in data.iter:
         next_comm = ctypes.create_string_buffer(128)
         assert kperf.get_field(row, "next_comm", next_comm) == 0
@@ -217,8 +217,10 @@ def test_the_contracts_example() -> None:
         assert next_comm.value.decode("utf-8", "replace") == fields["next_comm"]
         assert prev_pid.value == fields["prev_pid"]
         assert row.tid in (prev_pid.value, -1)  # of one that is just ending the kernel says -1
-        found.add(fields["next_pid"])
-    assert os.getpid() in found
+        left.append(fields["prev_pid"])
+    # Some kernels tell of no switch away from a CPU's idle task (perf misses them, too): so who
+    # goes to sleep is looked for, not who wakes up.
+    assert left.count(os.getpid()) >= 50
     described = kperf.get_field_exp(data[0], "next_comm")
     assert described is not None
     assert described.size == 16
