@@ -16,6 +16,7 @@ from kperf_cli.words import one_line
 
 # One module a command, loaded when the command is called. Name: what help says of it.
 _COMMANDS: dict[str, str] = {
+    "doctor": "Show what this machine lets kperf do, and how to get the rest.",
     "list": "Show the events that can be counted here.",
     "record": "Sample where the time goes, and show the hot symbols.",
     "stat": "Count events for a command, processes, CPUs or the system.",
