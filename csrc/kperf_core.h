@@ -329,6 +329,56 @@ void kp_symindex_destroy(struct kp_symindex *index);
 void kp_symindex_lookup(const struct kp_symindex *index, const uint64_t *addresses, size_t n,
                         uint32_t *out);
 
+/* ---- system calls ---- */
+
+/* Calls whose time fell into one bucket of the histogram. */
+struct kp_call_bucket {
+    uint64_t count;
+    uint32_t bucket; /* see kp_bucket_range */
+    uint32_t reserved;
+};
+
+/* The calls of one system call, by a process or a thread where that was asked for. Times in ns. */
+struct kp_call_row {
+    uint64_t count;        /* that began and returned */
+    uint64_t errors;       /* of them: returned -4095 to -1 */
+    uint64_t unfinished;   /* began and had not returned by the end of the window */
+    uint64_t begun_before; /* returned, and had begun before the window */
+    uint64_t total_ns;
+    uint64_t max_ns;
+    uint64_t first_bucket; /* its buckets, in rising order, none of them empty */
+    uint32_t n_buckets;
+    uint32_t number;
+    uint32_t bits; /* 64, or 32 for a compat task, whose numbers are others */
+    int32_t pid;   /* -1: all */
+    int32_t tid;   /* -1: all */
+    char comm[16]; /* of that thread or process, padded with NUL */
+};
+
+/* What is missing from a window. */
+struct kp_call_loss {
+    uint64_t lost;    /* records that had no room */
+    uint64_t dropped; /* beginnings of calls that were given up, as their ends may be others' */
+};
+
+struct kp_call_summary {
+    struct kp_call_row *rows;
+    size_t n_rows;
+    struct kp_call_bucket *buckets;
+    size_t n_buckets;
+    struct kp_call_loss loss;
+};
+
+void kp_call_summary_destroy(struct kp_call_summary *summary);
+
+/* The times of a bucket: [from, to). They differ by at most 1/64. */
+void kp_bucket_range(uint32_t bucket, uint64_t *from, uint64_t *to);
+
+/* The time that `share` (0 to 1) of a row's calls do not exceed, within 1 percent; 0 without calls.
+ */
+uint64_t kp_call_percentile(const struct kp_call_summary *summary, const struct kp_call_row *row,
+                            double share);
+
 /* A launched command, held between fork and exec. path is executed as it stands; script_argv is
  * what /bin/sh gets where the file has no interpreter line. files_soft and files_hard are the
  * descriptor limits it runs under. */
