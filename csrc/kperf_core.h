@@ -379,6 +379,82 @@ void kp_bucket_range(uint32_t bucket, uint64_t *from, uint64_t *to);
 uint64_t kp_call_percentile(const struct kp_call_summary *summary, const struct kp_call_row *row,
                             double share);
 
+/* ---- Arm SPE ---- */
+
+/* Packets of the Statistical Profiling Extension. Alignments are padding, too. */
+enum kp_spe_kind {
+    KP_SPE_BAD = 0, /* a byte that begins no packet */
+    KP_SPE_PAD = 1,
+    KP_SPE_END = 2,
+    KP_SPE_TIMESTAMP = 3,
+    KP_SPE_EVENTS = 4,
+    KP_SPE_SOURCE = 5,
+    KP_SPE_CONTEXT = 6,
+    KP_SPE_OPERATION = 7,
+    KP_SPE_ADDRESS = 8,
+    KP_SPE_COUNTER = 9
+};
+
+struct kp_spe_packet {
+    uint64_t at; /* offset in the AUX area */
+    uint64_t payload;
+    uint32_t size;
+    uint8_t kind;
+    uint8_t index;
+    uint16_t reserved;
+};
+
+/* Which fields a record has. */
+enum kp_spe_field {
+    KP_SPE_HAS_PC = 1,
+    KP_SPE_HAS_TARGET = 2,
+    KP_SPE_HAS_PREVIOUS = 4,
+    KP_SPE_HAS_VA = 8,
+    KP_SPE_HAS_PA = 16,
+    KP_SPE_HAS_EVENTS = 32,
+    KP_SPE_HAS_TIME = 64,
+    KP_SPE_HAS_CONTEXT = 128,
+    KP_SPE_HAS_SOURCE = 256,
+    KP_SPE_HAS_OP = 512,
+    KP_SPE_HAS_TOTAL = 1024,
+    KP_SPE_HAS_ISSUE = 2048,
+    KP_SPE_HAS_TRANSLATION = 4096
+};
+
+/* One sampled operation; a field that it does not have is 0. */
+struct kp_spe_record {
+    uint64_t time;     /* of the generic timer */
+    uint64_t pc;       /* sign-extended, as are all virtual addresses */
+    uint64_t target;   /* of a branch */
+    uint64_t previous; /* target of the branch taken before */
+    uint64_t va;       /* without its tag */
+    uint64_t pa;
+    uint64_t events;
+    uint32_t context; /* as a rule the thread */
+    uint32_t source;
+    uint16_t total; /* latencies in cycles */
+    uint16_t issue;
+    uint16_t translation;
+    uint16_t op;      /* class << 8 | payload */
+    uint16_t has;     /* kp_spe_field */
+    uint8_t pc_level; /* exception level, and 4 if not secure */
+    uint8_t target_level;
+    uint8_t va_tag;
+    uint8_t pa_attributes;
+    uint16_t reserved;
+};
+
+struct kp_spe_stats {
+    uint64_t bytes;
+    uint64_t records;
+    uint64_t corrupt; /* bytes that begin no packet */
+    uint64_t cut;     /* records that lack their end */
+};
+
+/* The packets of some bytes, at most `most`; returns how many bytes they take. */
+size_t kp_spe_packets(const uint8_t *bytes, size_t size, uint64_t offset,
+                      struct kp_spe_packet *packets, size_t most, size_t *n_out);
+
 /* A launched command, held between fork and exec. path is executed as it stands; script_argv is
  * what /bin/sh gets where the file has no interpreter line. files_soft and files_hard are the
  * descriptor limits it runs under. */

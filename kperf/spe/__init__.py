@@ -1,0 +1,1 @@
+"""Arm's Statistical Profiling Extension: what a sampled operation did, and what it cost."""
