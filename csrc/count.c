@@ -265,6 +265,56 @@ int kp_session_read(struct kp_session *session, struct kp_counts **out)
     return 0;
 }
 
+/* ---- times alone, of events that are sampled ---- */
+
+/* How long a task was to be sampled on this cell's CPU. An event that always has room tells it
+ * itself, and for others a clock does, or the mean over all CPUs: on each of them the event is
+ * enabled as long as the task runs anywhere. */
+static uint64_t time_there(const struct kp_session *session, const struct kp_cell *cell,
+                           const struct reading *reading, uint64_t clock)
+{
+    const struct kp_event *event = &session->events[cell->event];
+    if (session->tasks[cell->task].id.tid < 0)
+        return reading->enabled;
+    if (clock > 0)
+        return clock;
+    return kp_may_lack_room(event) ? reading->enabled / event->n_cpus : reading->running;
+}
+
+static int add_cell_times(const struct kp_session *session, struct kp_cell *cell, uint64_t clock,
+                          struct kp_loss *events)
+{
+    struct reading reading;
+    if (cell->fd < 0 || session->events[cell->event].flags & KP_EVENT_TRACKING)
+        return 0;
+    int failure = read_one(cell->fd, &reading);
+    if (failure != 0)
+        return total_failed(session, cell, failure);
+    struct kp_loss *event = &events[cell->event];
+    event->enabled += growth(&cell->enabled, time_there(session, cell, &reading, clock));
+    event->running += growth(&cell->running, reading.running);
+    return 0;
+}
+
+int kp_session_add_times(struct kp_session *session, struct kp_loss *events)
+{
+    uint64_t clock = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < session->n_cells; i++) {
+        struct kp_cell *cell = &session->cells[i];
+        if (cell->members > 0)
+            rc = read_clock(session, cell, &clock);
+        if (rc == 0)
+            rc = add_cell_times(session, cell, clock, events);
+    }
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < session->n_events; i++)
+        if (events[i].enabled < events[i].running)
+            events[i].enabled = events[i].running; /* divided, and read a moment apart */
+    return 0;
+}
+
 int kp_task_readable(const struct kp_session *session, size_t task)
 {
     struct reading reading;

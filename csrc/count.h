@@ -9,6 +9,9 @@
  * (ECHILD). */
 int kp_task_readable(const struct kp_session *session, size_t task);
 
+/* Adds to each event's entry how long it was enabled and how long it ran since the last call. */
+int kp_session_add_times(struct kp_session *session, struct kp_loss *events);
+
 /* value x enabled / running without overflow, rounded. */
 uint64_t kp_scale(uint64_t value, uint64_t enabled, uint64_t running);
 

@@ -168,8 +168,11 @@ struct kp_sampling {
     uint64_t store_bytes; /* beyond it samples are dropped, and counted */
 };
 
-/* What became of an event's samples since the last read. */
+/* What became of an event and its samples since the last read. Times in ns, over all tasks and
+ * CPUs; of a task only while it is on a CPU that it is sampled on. */
 struct kp_loss {
+    uint64_t enabled; /* in which it was to be sampled */
+    uint64_t running; /* in which it was */
     uint64_t samples;
     uint64_t lost;         /* no room in the ring */
     uint64_t lost_samples; /* dropped by the hardware or the kernel */

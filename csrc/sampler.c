@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sampling: a session whose events write into one ring a CPU, a thread that empties them into a
  * store, and what is known of the processes meanwhile. */
+#include "count.h"
 #include "drain.h"
 #include "error.h"
 #include "intake.h"
@@ -57,7 +58,7 @@ static const uint64_t TRACKING =
 static void prepare_attr(void *context, const struct kp_event *event, struct kp_attr *attr)
 {
     const struct kp_sampler *sampler = context;
-    attr->read_format = 0;
+    attr->read_format = KP_FORMAT_ENABLED | KP_FORMAT_RUNNING; /* each is read by itself */
     attr->clockid = CLOCK_MONOTONIC;
     attr->flags |= KP_ATTR_USE_CLOCKID | KP_ATTR_SAMPLE_ID_ALL;
     attr->sample_type = kp_intake_sample_type(&sampler->intake, event);
@@ -252,12 +253,14 @@ static int finish(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_
 
 int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out)
 {
-    struct kp_taken taken;
+    struct kp_taken taken = {.side_used = 0};
     int rc = kp_session_check_owner(sampler->session);
     if (rc != 0)
         return rc;
     kp_drain_finish_work(&sampler->drain);
-    rc = kp_taken_create(&sampler->intake, &taken);
+    rc = kp_session_add_times(sampler->session, sampler->intake.taken.loss);
+    if (rc == 0)
+        rc = kp_taken_create(&sampler->intake, &taken);
     if (rc == 0) {
         pthread_mutex_lock(&sampler->drain.lock);
         kp_drain_all(&sampler->drain);

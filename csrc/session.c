@@ -278,7 +278,7 @@ static int try_group(struct kp_session *session, size_t leader, size_t n, uint32
 /* A counter of one task on one CPU is enabled wherever the task is, and running only there: the
  * difference is not the time in which the PMU was too full for it. That needs the time on that CPU,
  * which a dummy tells, as it always has room. So has all software, which needs no telling. */
-static int may_lack_room(const struct kp_event *event)
+int kp_may_lack_room(const struct kp_event *event)
 {
     static const uint32_t always_there[] = {KP_TYPE_SOFTWARE, KP_TYPE_TRACEPOINT,
                                             KP_TYPE_BREAKPOINT};
@@ -290,11 +290,15 @@ static int may_lack_room(const struct kp_event *event)
 
 static int needs_clock(const struct kp_session *session, size_t leader)
 {
+    uint32_t n_cpus = session->events[leader].n_cpus;
     int has_tasks = session->target.n_pids > 0 || session->target.n_tids > 0;
-    if (session->hooks != NULL || !has_tasks || session->events[leader].n_cpus == 0)
+    if (!has_tasks || n_cpus == 0)
+        return 0;
+    /* Whom samples are taken of everywhere is enabled the same time on each CPU: that tells it. */
+    if (session->hooks != NULL && n_cpus == (uint32_t)sysconf(_SC_NPROCESSORS_ONLN))
         return 0;
     for (size_t i = leader; i < leader + group_size(session, leader); i++)
-        if (may_lack_room(&session->events[i]))
+        if (kp_may_lack_room(&session->events[i]))
             return 1;
     return 0;
 }

@@ -76,6 +76,9 @@ int kp_session_open_task(struct kp_session *session, struct kp_task id);
 void kp_session_close_task(struct kp_session *session, int32_t tid);
 void kp_session_close_all(struct kp_session *session);
 
+/* Whether its PMU may be too full to count it all the time. */
+int kp_may_lack_room(const struct kp_event *event);
+
 /* A forked child must not touch its parent's counters. */
 int kp_session_check_owner(const struct kp_session *session);
 

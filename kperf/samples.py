@@ -97,6 +97,18 @@ def _numbers(pointer: Any, form: str, n: int) -> Any:
     return raw.cast(form)
 
 
+class EventTimes(NamedTuple):
+    """How long an event was to be sampled since the last read and how long it was, in ns."""
+
+    enabled: int
+    running: int
+
+    @property
+    def share(self) -> float:
+        """1.0: all the time; -1: never."""
+        return self.running / self.enabled if self.running else -1.0
+
+
 class Stack:
     """One frame of a call stack, and the way outward (`next`) and inward (`prev`).
 
@@ -284,6 +296,7 @@ class _SampleColumns(Columns):
         "stack",
         "stacks",
         "time",
+        "times",
     )
 
 
@@ -297,8 +310,30 @@ class SampleRow(ImplPmuData):
         return 1
 
     @property
+    def rawCount(self) -> int:
+        return 1
+
+    @property
     def countPercent(self) -> float:
-        return 1.0
+        """The share of the enabled time in which its event was sampled."""
+        share = self._times.share
+        return share if share > 0 else 1.0  # it came in the instant after the times were read
+
+    @property
+    def timeEnabled(self) -> int:
+        """ns since the last read in which its event was to be sampled, over all tasks and CPUs."""
+        return self._times.enabled
+
+    @property
+    def timeRunning(self) -> int:
+        """ns of these in which it was sampled."""
+        return self._times.running
+
+    @property
+    def _times(self) -> EventTimes:
+        columns = self._columns
+        times: EventTimes = columns.times[columns.event[self._index]]
+        return times
 
     @property
     def state(self) -> str:
@@ -412,7 +447,11 @@ class SampleData(PmuData):
             setattr(self._columns, name, view)
         self._columns.events = events
         self._columns.topology = topology
-        quality = _quality(owner, events, notes)
+        losses = [owner.loss[i] for i in range(owner.n_events)]
+        times = [EventTimes(loss.enabled, loss.running) for loss in losses]
+        self._columns.times = times
+        told = [*notes, *_of_losses(events, losses), *_of_times(events, times)]
+        quality = _quality(owner, losses, told)
         self._stacks: Stacks | None = Stacks(owner, machine, shown, quality)
         quality.ask(self._stacks)
         self.quality = quality
@@ -441,6 +480,12 @@ class SampleData(PmuData):
         if self._stacks is None:
             raise _freed()
         return self._stacks
+
+    @property
+    def event_times(self) -> Sequence[EventTimes]:
+        """How long each event was to be sampled and was, in the order of `event_names`."""
+        times: Sequence[EventTimes] = self._columns.times
+        return times
 
     @property
     def iter(self) -> Iterator[ImplPmuData]:
@@ -529,10 +574,9 @@ class SampleQuality(Quality):
         return getattr(self, name)
 
 
-def _quality(raw: Any, events: Sequence[EventInfo], notes: Sequence[str]) -> SampleQuality:
-    """What became of the samples, added up over the events; by event in the notes."""
-    losses = [raw.loss[i] for i in range(raw.n_events)]
-    found = list(notes)
+def _of_losses(events: Sequence[EventInfo], losses: Sequence[Any]) -> list[str]:
+    """What went lost, by event."""
+    found = []
     for event, loss in zip(events, losses):
         lost = loss.lost + loss.lost_samples
         if lost:
@@ -541,6 +585,24 @@ def _quality(raw: Any, events: Sequence[EventInfo], notes: Sequence[str]) -> Sam
             found.append(f"{event.name}: {loss.dropped} samples dropped, as the store was full")
         if loss.throttled:
             found.append(f"{event.name}: throttled {loss.throttled} times by the kernel")
+    return found
+
+
+_ALWAYS = 0.995  # a share that is shown as 100%
+
+
+def _of_times(events: Sequence[EventInfo], times: Sequence[EventTimes]) -> list[str]:
+    """Events that had no counter for a part of their time."""
+    return [
+        f"{event.name}: sampled in {max(spent.share, 0):.0%} of its time, as events share the PMU"
+        for event, spent in zip(events, times)
+        if spent.enabled and spent.share < _ALWAYS
+    ]
+
+
+def _quality(raw: Any, losses: Sequence[Any], notes: Sequence[str]) -> SampleQuality:
+    """What became of the samples, added up over the events; by event in the notes."""
+    found = list(notes)
     if raw.side_lost:
         found.append(
             f"{raw.side_lost} records of processes and mappings lost: names may be missing"

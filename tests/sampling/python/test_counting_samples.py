@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from sampling.python.programs import ROOM_FOR_ALL, ROUNDS, Programs, let_go, sample, waiting
-from support import privileged
+from support import PATIENCE_S, online_cpus, privileged
 
 import kperf
 
@@ -106,6 +107,46 @@ def test_a_higher_frequency_gives_more_samples(busy: Path) -> None:
     few = sample([busy, "spin", ROUNDS], frequency=200)
     many = sample([busy, "spin", ROUNDS], frequency=4000)
     assert 0 < 4 * len(few) < len(many)
+
+
+# ---- times ----
+
+
+def test_it_is_told_how_long_an_event_was_sampled(busy: Path) -> None:
+    """Judged by a counter of the same program; each read has its own part of the time."""
+    with waiting(busy, "threads", 3, ROUNDS // 3) as process:
+        judge = kperf.Counting("task-clock", pids=[process.pid])
+        sampling = kperf.Sampling("cpu-clock", pids=[process.pid], frequency=1000)
+        with judge, sampling:
+            judge.enable()
+            sampling.enable()
+            assert process.stdin is not None
+            process.stdin.close()
+            reads = [sampling.read() for _ in range(10)]
+            assert process.wait(PATIENCE_S) == 0
+            reads += [sampling.read(), sampling.read()]
+            (counted,) = judge.read()
+    times = [data.event_times[-1] for data in reads]
+    assert [spent.enabled for spent in times] == [spent.running for spent in times]
+    assert sum(spent.running for spent in times) == pytest.approx(counted.timeRunning, rel=0.05)
+    for data, spent in zip(reads, times):
+        for row in data:
+            assert (row.timeEnabled, row.timeRunning, row.countPercent) == (*spent, 1.0)
+            assert (row.count, row.rawCount) == (1, 1)
+
+
+@privileged
+def test_whole_cpus_are_sampled_all_the_time() -> None:
+    cpu = online_cpus()[0]
+    with kperf.Sampling("cpu-clock", cpus=[cpu]) as sampling:
+        begin = time.monotonic_ns()
+        sampling.enable()
+        time.sleep(0.2)
+        sampling.disable()
+        most = time.monotonic_ns() - begin
+        spent = sampling.read().event_times[-1]
+    assert 200_000_000 <= spent.enabled <= most
+    assert spent.share == 1.0
 
 
 # ---- what is refused ----
