@@ -30,11 +30,14 @@ static void drain_ready(struct kp_drain *drain, const struct epoll_event *ready,
             continue;
         }
         struct kp_ring *ring = &drain->rings[cpu];
-        kp_ring_drain(ring, drain->take, drain->context);
+        if (drain->round == NULL)
+            kp_ring_drain(ring, drain->take, drain->context);
         /* A dead event says so for ever: what its ring still holds is read at the end. */
         if (ready[i].events & (EPOLLHUP | EPOLLERR))
             epoll_ctl(drain->epoll, EPOLL_CTL_DEL, ring->fd, NULL);
     }
+    if (drain->round != NULL)
+        drain->round(drain->context);
     pthread_mutex_unlock(&drain->lock);
 }
 
@@ -211,8 +214,19 @@ int kp_drain_ring(struct kp_drain *drain, int32_t cpu, size_t bytes, struct kp_r
     return watch(drain, fd, cpu);
 }
 
+void kp_drain_in_rounds(struct kp_drain *drain, void (*round)(void *context))
+{
+    pthread_mutex_lock(&drain->lock);
+    drain->round = round;
+    pthread_mutex_unlock(&drain->lock);
+}
+
 void kp_drain_all(struct kp_drain *drain)
 {
+    if (drain->round != NULL) {
+        drain->round(drain->context);
+        return;
+    }
     for (size_t i = 0; i < drain->n_rings; i++)
         kp_ring_drain(&drain->rings[i], drain->take, drain->context);
 }

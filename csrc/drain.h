@@ -17,7 +17,8 @@ struct kp_drain {
     struct kp_ring *rings; /* one a CPU; without memory where nothing is recorded */
     size_t n_rings;
     kp_record_fn *take;
-    int (*work)(void *context); /* called between drains while it returns 1; may be NULL */
+    int (*work)(void *context);   /* called between drains while it returns 1; may be NULL */
+    void (*round)(void *context); /* empties all rings in its own way; NULL: each by itself */
     void *context;
     pid_t tid;
     int epoll;
@@ -42,6 +43,10 @@ int kp_drain_ring(struct kp_drain *drain, int32_t cpu, size_t bytes, struct kp_r
 /* Has the thread call `work` until that returns 0. */
 void kp_drain_begin_work(struct kp_drain *drain);
 void kp_drain_finish_work(struct kp_drain *drain);
+
+/* From now on every ring is emptied by `round`, whenever one of them has something to give. To be
+ * called before the first ring is asked for. */
+void kp_drain_in_rounds(struct kp_drain *drain, void (*round)(void *context));
 
 /* Empties every ring now. The caller holds the lock. */
 void kp_drain_all(struct kp_drain *drain);

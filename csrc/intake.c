@@ -135,20 +135,6 @@ static void take_sample(struct kp_intake *intake, const uint8_t *record, size_t 
         intake->taken.loss[event].dropped++;
 }
 
-/* How many records a record of loss tells of. */
-static uint64_t number_lost(uint32_t type, const uint8_t *record, size_t size)
-{
-    struct kp_record_lost fields;
-    uint64_t lost = 0;
-    if (type == KP_RECORD_LOST && size >= sizeof(fields)) {
-        memcpy(&fields, record, sizeof(fields));
-        lost = fields.lost;
-    } else if (type == KP_RECORD_LOST_SAMPLES) {
-        memcpy(&lost, record + sizeof(struct kp_record_header), sizeof(lost));
-    }
-    return lost;
-}
-
 static void take_loss(struct kp_intake *intake, uint32_t type, const uint8_t *record, size_t size)
 {
     uint64_t time, id;
@@ -156,7 +142,7 @@ static void take_loss(struct kp_intake *intake, uint32_t type, const uint8_t *re
         intake->taken.malformed++;
         return;
     }
-    uint64_t lost = number_lost(type, record, size);
+    uint64_t lost = kp_record_number_lost(record, size);
     int64_t event = event_of(intake, id);
     struct kp_loss *loss = event < 0 ? NULL : &intake->taken.loss[event];
     if (loss == NULL)

@@ -29,6 +29,7 @@ enum kp_code {
     KP_E_CPU = -1008,
     KP_E_FILES = -1015,
     KP_E_MMAP = -1016,
+    KP_E_FILTER = -1025,
     KP_E_GROUP = -1026,
     KP_E_COMMAND_MISSING = -1027,
     KP_E_COMMAND_REFUSED = -1028,
@@ -381,6 +382,80 @@ void kp_bucket_range(uint32_t bucket, uint64_t *from, uint64_t *to);
  */
 uint64_t kp_call_percentile(const struct kp_call_summary *summary, const struct kp_call_row *row,
                             double share);
+
+/* ---- system calls through the rings ---- */
+
+enum kp_call_key { KP_CALLS_TOGETHER = 0, KP_CALLS_BY_PROCESS = 1, KP_CALLS_BY_THREAD = 2 };
+
+/* Which calls, and what becomes of them. No numbers at all: every call. */
+struct kp_call_options {
+    const uint32_t *numbers; /* of 64-bit tasks */
+    const uint32_t *numbers_32;
+    uint32_t n_numbers;
+    uint32_t n_numbers_32;
+    uint32_t restart; /* the number of restart_syscall; _32: of compat tasks */
+    uint32_t restart_32;
+    uint32_t sigreturn; /* of rt_sigreturn, which returns without its number */
+    uint32_t sigreturn_32;
+    uint32_t rt_sigreturn_32;
+    uint32_t key;      /* kp_call_key: of the summary */
+    int32_t with_list; /* keep every call as well */
+    int32_t reserved;
+    uint64_t list_bytes; /* beyond it calls are lost, and counted */
+};
+
+struct kp_call_number {
+    uint32_t number;
+    uint32_t bits;
+};
+
+/* Calls in the order of their return; columns of len items. Times in ns of CLOCK_MONOTONIC. */
+struct kp_calls {
+    uint64_t *start;
+    uint64_t *elapsed;
+    int64_t *ret;
+    int32_t *pid;
+    int32_t *tid;
+    uint32_t *comm;  /* a string */
+    uint16_t *which; /* a number */
+    uint16_t *cpu;   /* where it returned */
+    size_t len;
+    struct kp_call_number *numbers;
+    size_t n_numbers;
+    char *strings;
+    uint64_t *string_offset;
+    size_t n_strings;
+};
+
+void kp_calls_destroy(struct kp_calls *calls);
+
+/* The kernel's events behind the calls: their numbers are the indexes of the events given. */
+struct kp_tracing {
+    struct kp_call_options calls;
+    const char *enter_filter; /* in the kernel's words; NULL: all */
+    const char *exit_filter;
+    uint64_t ring_bytes; /* a CPU; halved where the system allows less */
+    uint32_t enter_type; /* common_type of raw_syscalls:sys_enter, sys_exit, sched_process_exec */
+    uint32_t exit_type;
+    uint32_t exec_type;
+    uint32_t reserved;
+};
+
+struct kp_tracer;
+
+/* Opens, disabled: a tracking event, sys_enter, sys_exit and sched_process_exec, in this order. */
+int kp_tracer_create(const struct kp_event *events, size_t n_events, const struct kp_target *target,
+                     const struct kp_tracing *tracing, uint32_t flags, struct kp_tracer **out);
+void kp_tracer_destroy(struct kp_tracer *tracer);
+void kp_tracer_abandon(struct kp_tracer *tracer);
+struct kp_session *kp_tracer_session(struct kp_tracer *tracer);
+int kp_tracer_enable(struct kp_tracer *tracer);
+int kp_tracer_disable(struct kp_tracer *tracer);
+uint64_t kp_tracer_ring_bytes(const struct kp_tracer *tracer);
+
+/* The calls since the last read of their kind; the caller destroys what it gets. */
+int kp_tracer_read_summary(struct kp_tracer *tracer, struct kp_call_summary **out);
+int kp_tracer_read_calls(struct kp_tracer *tracer, struct kp_calls **out);
 
 /* ---- Arm SPE ---- */
 

@@ -76,6 +76,7 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 #define KP_SAMPLE_PERIOD (1ULL << 8)
 #define KP_SAMPLE_RAW (1ULL << 10)
 #define KP_SAMPLE_BRANCH_STACK (1ULL << 11)
+#define KP_SAMPLE_REGS_USER (1ULL << 12)
 #define KP_SAMPLE_IDENTIFIER (1ULL << 16)
 
 /* A call chain holds these between its addresses: they say whose the next ones are. */

@@ -133,6 +133,21 @@ int kp_record_trailer(const uint8_t *record, size_t size, uint64_t *time, uint64
     return 0;
 }
 
+uint64_t kp_record_number_lost(const uint8_t *record, size_t size)
+{
+    struct kp_record_header header;
+    struct kp_record_lost fields;
+    uint64_t lost = 0;
+    memcpy(&header, record, sizeof(header));
+    if (header.type == KP_RECORD_LOST && size >= sizeof(fields)) {
+        memcpy(&fields, record, sizeof(fields));
+        lost = fields.lost;
+    } else if (header.type == KP_RECORD_LOST_SAMPLES && size >= sizeof(header) + sizeof(lost)) {
+        memcpy(&lost, record + sizeof(header), sizeof(lost));
+    }
+    return lost;
+}
+
 static void take_name(struct cursor *cursor, struct kp_side *out)
 {
     out->name = (const char *)cursor->at;

@@ -52,6 +52,9 @@ struct kp_side {
 int kp_record_sample(const uint8_t *record, size_t size, uint64_t sample_type, int has_branch_index,
                      struct kp_sample *out);
 
+/* How many records a record of loss tells of; 0 for another one. */
+uint64_t kp_record_number_lost(const uint8_t *record, size_t size);
+
 /* The identifier and the time at the end of a record that is no sample (sample_id_all). */
 int kp_record_trailer(const uint8_t *record, size_t size, uint64_t *time, uint64_t *id);
 

@@ -77,14 +77,26 @@ uint64_t kp_ring_walk(const uint8_t *data, uint64_t size, uint64_t tail, uint64_
     return tail;
 }
 
+uint64_t kp_ring_head(const struct kp_ring *ring)
+{
+    return __atomic_load_n((uint64_t *)(ring->base + DATA_HEAD), __ATOMIC_ACQUIRE);
+}
+
+uint64_t kp_ring_tail(const struct kp_ring *ring)
+{
+    return *(uint64_t *)(ring->base + DATA_TAIL);
+}
+
+void kp_ring_free_to(struct kp_ring *ring, uint64_t tail)
+{
+    __atomic_store_n((uint64_t *)(ring->base + DATA_TAIL), tail, __ATOMIC_RELEASE);
+}
+
 void kp_ring_drain(struct kp_ring *ring, kp_record_fn *take, void *context)
 {
     if (ring->base == NULL)
         return;
-    uint64_t *head_word = (uint64_t *)(ring->base + DATA_HEAD);
-    uint64_t *tail_word = (uint64_t *)(ring->base + DATA_TAIL);
-    uint64_t head = __atomic_load_n(head_word, __ATOMIC_ACQUIRE);
-    uint64_t tail =
-        kp_ring_walk(ring->base + ring->page, ring->size, *tail_word, head, take, context);
-    __atomic_store_n(tail_word, tail, __ATOMIC_RELEASE);
+    uint64_t head = kp_ring_head(ring);
+    kp_ring_free_to(ring, kp_ring_walk(ring->base + ring->page, ring->size, kp_ring_tail(ring),
+                                       head, take, context));
 }

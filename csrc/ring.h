@@ -25,6 +25,11 @@ int kp_ring_join(const struct kp_ring *ring, int fd);
 /* Hands every waiting record over, whole and checked for its size, and frees its room. */
 void kp_ring_drain(struct kp_ring *ring, kp_record_fn *take, void *context);
 
+/* Where the kernel's end is, whose records may be read then, and ours, which frees their room. */
+uint64_t kp_ring_head(const struct kp_ring *ring);
+uint64_t kp_ring_tail(const struct kp_ring *ring);
+void kp_ring_free_to(struct kp_ring *ring, uint64_t tail);
+
 /* Hands the records of [tail, head) in a ring's data over, whatever it holds; returns where it
  * stopped. */
 uint64_t kp_ring_walk(const uint8_t *data, uint64_t size, uint64_t tail, uint64_t head,

@@ -35,8 +35,6 @@ struct kp_sampler {
     int system_wide;
 };
 
-enum { MOST_CPUS = 1 << 16 };
-
 static uint64_t now_ns(void)
 {
     struct timespec now;
@@ -135,18 +133,6 @@ static int scan_next(void *context)
     return 0;
 }
 
-/* One for each number up to the highest that an event names: CPUs may be numbered with gaps, and a
- * C library may count those alone that this process may run on. */
-static size_t count_rings(const struct kp_event *events, size_t n_events)
-{
-    int32_t highest = 0;
-    for (size_t i = 0; i < n_events; i++)
-        for (uint32_t at = 0; at < events[i].n_cpus; at++)
-            if (events[i].cpus[at] > highest && events[i].cpus[at] < MOST_CPUS)
-                highest = events[i].cpus[at];
-    return (size_t)highest + 1;
-}
-
 static int open_parts(struct kp_sampler *sampler, const struct kp_event *events, size_t n_events,
                       const struct kp_target *target, const struct kp_sampling *sampling,
                       uint32_t flags)
@@ -155,8 +141,8 @@ static int open_parts(struct kp_sampler *sampler, const struct kp_event *events,
     if (rc == 0)
         rc = kp_spaces_create(&sampler->spaces);
     if (rc == 0)
-        rc = kp_drain_start(&sampler->drain, count_rings(events, n_events), take_record, scan_next,
-                            sampler);
+        rc = kp_drain_start(&sampler->drain, kp_events_rings(events, n_events), take_record,
+                            scan_next, sampler);
     if (rc == 0) {
         sampler->intake.left_out = sampler->drain.tid;
         rc = kp_session_open(events, n_events, target, flags, &sampler->hooks, sampler->drain.tid,

@@ -616,6 +616,17 @@ void kp_session_abandon(struct kp_session *session)
     close_cells(session, 0, session->n_cells);
 }
 
+size_t kp_events_rings(const struct kp_event *events, size_t n_events)
+{
+    enum { MOST_CPUS = 1 << 16 };
+    int32_t highest = 0;
+    for (size_t i = 0; i < n_events; i++)
+        for (uint32_t at = 0; at < events[i].n_cpus; at++)
+            if (events[i].cpus[at] > highest && events[i].cpus[at] < MOST_CPUS)
+                highest = events[i].cpus[at];
+    return (size_t)highest + 1;
+}
+
 /* ---- use ---- */
 
 /* The clock runs within the time that its counter is enabled, so that the share is at most the

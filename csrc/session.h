@@ -69,6 +69,10 @@ int kp_session_open(const struct kp_event *events, size_t n_events, const struct
                     uint32_t flags, const struct kp_session_hooks *hooks, int32_t left_out,
                     struct kp_session **out);
 
+/* How many rings the events need: one for each number up to the highest that an event names. CPUs
+ * may be numbered with gaps, and a C library may count those alone that this process may run on. */
+size_t kp_events_rings(const struct kp_event *events, size_t n_events);
+
 /* Opens every event for a task. KP_E_NO_PROCESS: it is gone, and nothing of it stays. */
 int kp_session_open_task(struct kp_session *session, struct kp_task id);
 
