@@ -181,7 +181,11 @@ struct kp_loss {
     uint64_t dropped;      /* no room in the store */
 };
 
-enum kp_mapping_number { KP_MAPPING_NONE = 0xfffffffd, KP_MAPPING_KERNEL = 0xfffffffe };
+enum kp_mapping_number { KP_MAPPING_NONE = 0x7ffffffd, KP_MAPPING_KERNEL = 0x7ffffffe };
+
+/* Set in frame_mapping where the address is the one that a call returns to: the call lies before
+ * it, maybe at the end of another function or line. */
+enum kp_frame_flag { KP_FRAME_CALLER = 0x80000000 };
 
 struct kp_file_mapping {
     uint64_t start;
@@ -217,7 +221,7 @@ struct kp_samples {
     uint32_t *stack_parent;
     size_t n_stacks;
     uint64_t *frame_address;
-    uint32_t *frame_mapping; /* mapping + 1; see kp_mapping_number */
+    uint32_t *frame_mapping; /* mapping + 1, and kp_frame_flag; see kp_mapping_number */
     size_t n_frames;
     struct kp_file_mapping *mappings;
     size_t n_mappings;

@@ -18,7 +18,7 @@ struct result {
     struct kp_samples samples; /* first: what Python sees is the result itself */
     struct kp_store store;
     struct kp_stacks stacks; /* address: a frame; parent: the caller's node */
-    struct kp_stacks frames; /* address: an address; parent: mapping + 1 */
+    struct kp_stacks frames; /* address: an address; parent: mapping + 1 and flag */
     struct kp_column comm;
 };
 
@@ -46,19 +46,25 @@ static uint32_t mapping_of(const struct resolver *resolver, int64_t space, uint6
 struct link {
     uint64_t address;
     uint64_t context;
+    uint32_t flag; /* KP_FRAME_CALLER or 0 */
 };
 
-/* A raw stack from its innermost frame out, without the markers that tell whose frames they are. */
+/* A raw stack from its innermost frame out, without the markers that tell whose frames they are.
+ * The first frame after a marker was interrupted where it is; the others wait for a call. */
 static size_t unroll(const struct kp_stacks *raw, uint32_t node, struct link *links)
 {
     uint64_t context = KP_CONTEXT_USER;
+    uint32_t flag = 0;
     size_t n = 0;
     for (; node != 0 && n < MOST_DEPTH; node = kp_stacks_parent(raw, node)) {
         uint64_t address = kp_stacks_address(raw, node);
-        if (address >= KP_CONTEXT_LOWEST)
+        if (address >= KP_CONTEXT_LOWEST) {
             context = address;
-        else
-            links[n++] = (struct link){.address = address, .context = context};
+            flag = 0;
+        } else {
+            links[n++] = (struct link){.address = address, .context = context, .flag = flag};
+            flag = KP_FRAME_CALLER;
+        }
     }
     return n;
 }
@@ -73,8 +79,9 @@ static int resolve_stack(struct resolver *resolver, uint32_t raw, int64_t space,
     int rc = 0;
     while (rc == 0 && n-- > 0) {
         uint32_t frame;
-        uint32_t mapping = mapping_of(resolver, space, time, links[n].context, links[n].address);
-        rc = kp_stacks_add(&result->frames, mapping + 1, links[n].address, &frame);
+        uint64_t address = links[n].address, code = address - (links[n].flag != 0);
+        uint32_t mapping = mapping_of(resolver, space, time, links[n].context, code);
+        rc = kp_stacks_add(&result->frames, (mapping + 1) | links[n].flag, address, &frame);
         if (rc == 0)
             rc = kp_stacks_add(&result->stacks, node, frame, &node);
     }

@@ -74,7 +74,12 @@ class _NoResolver:
     notes: ClassVar[list[str]] = []
 
     def symbols(
-        self, mapping: Mapping | None, addresses: Sequence[int], *, kernel: bool
+        self,
+        mapping: Mapping | None,
+        addresses: Sequence[int],
+        *,
+        kernel: bool,
+        callers: Sequence[bool],
     ) -> list[Symbol]:
         module = KERNEL_MODULE if kernel else mapping.plain_path if mapping else UNKNOWN
         return [Symbol(address, module) for address in addresses]
@@ -133,6 +138,7 @@ class Stacks:
         self._quality = quality
         self._shown = shown
         self._symbols: list[Symbol] | None = None
+        self._functions: dict[int, range] = {}  # of frames that hold inlined functions
         self._counts: list[int] = []
         self._stack_frame = _numbers(raw.stack_frame, "Q", raw.n_stacks)
         self._stack_parent = _numbers(raw.stack_parent, "I", raw.n_stacks)
@@ -149,7 +155,7 @@ class Stacks:
 
     @property
     def symbols(self) -> list[Symbol]:
-        """The symbol of each frame; frame 0 is none."""
+        """The symbol of each frame, frame 0 being none; behind them those of inlined functions."""
         if self._symbols is None:
             self._symbols = self._resolve()
         return self._symbols
@@ -162,13 +168,27 @@ class Stacks:
                 self._mapping(number),
                 [self._frame_address[frame] for frame in frames],
                 kernel=number == lib.KP_MAPPING_KERNEL,
+                callers=[self._frame_mapping[frame] & _CALLER != 0 for frame in frames],
             )
             for frame, symbol in zip(frames, named):
                 symbols[frame] = symbol
         resolver.close()
         self._count_frames(symbols)
         self._quality.tell(self._found(symbols, resolver.notes))
+        self._expand(symbols)
         return symbols
+
+    def _expand(self, symbols: list[Symbol]) -> None:
+        """Gives the functions of frames that hold inlined ones numbers of their own."""
+        if not self._shown.call_stack:
+            return
+        for frame in range(1, self._raw.n_frames):
+            functions = symbols[frame].expanded
+            if functions:
+                self._functions[frame] = range(len(symbols), len(symbols) + len(functions))
+                for function in functions:
+                    function.count = symbols[frame].count
+                symbols.extend(functions)
 
     def _resolver(self) -> Any:
         if self._shown.symbol_mode == _NO_SYMBOLS:
@@ -180,8 +200,11 @@ class Stacks:
     def _frames_by_mapping(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
         for frame in range(1, self._raw.n_frames):
-            found.setdefault(self._frame_mapping[frame] - 1, []).append(frame)
+            found.setdefault(self._mapping_of(frame), []).append(frame)
         return found
+
+    def _mapping_of(self, frame: int) -> int:
+        return int(self._frame_mapping[frame] & ~_CALLER) - 1
 
     def _found(self, symbols: Sequence[Symbol], notes: list[str]) -> Found:
         """What looking the symbols up brought to light."""
@@ -202,7 +225,7 @@ class Stacks:
             self._stack_frame,
             self._counts,
             symbols,
-            self.kernel_frames(),
+            self._kernel_frames(),
             self._machine.max_stack or _MOST_FRAMES,
         )
 
@@ -240,20 +263,40 @@ class Stacks:
     # ---- stacks ----
 
     def frame_numbers(self, node: int) -> list[int]:
-        """The frames of a stack from the innermost out."""
+        """The frames of a stack from the innermost out: one an address."""
         frames, parents, numbers = self._stack_frame, self._stack_parent, []
         while node:
             numbers.append(frames[node])
             node = parents[node]
         return numbers
 
+    def function_numbers(self, node: int) -> list[int]:
+        """The functions of a stack from the innermost out, as numbers of `symbols`.
+
+        They are its frames, but for frames that hold inlined functions: there, each has its own.
+        """
+        self.symbols  # noqa: B018  # tells which were inlined
+        functions = self._functions
+        if not functions:
+            return self.frame_numbers(node)
+        return [
+            number
+            for frame in self.frame_numbers(node)
+            for number in functions.get(frame, (frame,))
+        ]
+
     def kernel_frames(self) -> list[bool]:
-        """Of each frame whether it is the kernel's; frame 0 is none."""
-        return [mapping - 1 == lib.KP_MAPPING_KERNEL for mapping in self._frame_mapping]
+        """Of each of `symbols` whether it is the kernel's; inlined functions never are."""
+        frames = self._kernel_frames()
+        return frames + [False] * (len(self.symbols) - len(frames))
+
+    def _kernel_frames(self) -> list[bool]:
+        kernel = lib.KP_MAPPING_KERNEL
+        return [self._mapping_of(frame) == kernel for frame in range(self._raw.n_frames)]
 
     def _frames_of(self, node: int) -> tuple[Symbol, ...]:
         symbols = self.symbols
-        return tuple(symbols[number] for number in self.frame_numbers(node))
+        return tuple(symbols[number] for number in self.function_numbers(node))
 
     def _names_of(self, node: int) -> tuple[str, ...]:
         return tuple(symbol.symbolName for symbol in self.frames[node])
@@ -276,6 +319,7 @@ class Stacks:
 
 
 _NO_SYMBOLS, _WITH_LINES = 0, 2
+_CALLER = int(lib.KP_FRAME_CALLER)
 
 
 class _SampleColumns(Columns):

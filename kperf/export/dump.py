@@ -51,7 +51,8 @@ class _Stacks:
         if found is None:
             if len(self._texts) >= _MOST_STACKS:
                 self._texts.clear()
-            frames = [self._frame(self._symbols[number]) for number in self._profile.frames(stack)]
+            symbols = map(self._symbols.__getitem__, self._profile.functions(stack))
+            frames = list(map(self._frame, symbols))
             found = self._texts[stack] = "\n\t".join(frames) or self._no_frame()
         return found
 

@@ -3,9 +3,9 @@ r"""Folded stacks, as flame graph tools read them: one line a stack, outermost f
     comm;outer;...;inner count
 
 `count` is how many samples have this stack. With several events, each stack begins with its event's
-name. A kernel frame ends in `_[k]`, which flame graph tools colour. A frame without a name is
-[module]. In names a semicolon becomes a colon, and control characters are written \xNN; blanks
-stay. Lines are in order of their text. UTF-8.
+name. A kernel frame ends in `_[k]`, an inlined function in `_[i]`, which flame graph tools colour.
+A frame without a name is [module]. In names a semicolon becomes a colon, and control characters are
+written \xNN; blanks stay. Lines are in order of their text. UTF-8.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _name(symbol: Symbol, is_kernel: bool) -> str:
     name = symbol.symbolName
     if not symbol.resolved and symbol.module and not is_kernel:
         name = f"[{os.path.basename(symbol.module).strip('[]')}]"
-    return f"{_clean(name)}_[k]" if is_kernel else _clean(name)
+    mark = "_[k]" if is_kernel else "_[i]" if symbol.inlined else ""
+    return _clean(name) + mark
 
 
 def write(profile: Profile, out: BinaryIO) -> None:
@@ -43,7 +44,7 @@ def write(profile: Profile, out: BinaryIO) -> None:
     for row in profile.sums_by_stack():
         parts = [events[row.event]] if several else []
         parts.append(_clean(profile.comm(row.comm)) or "[unknown]")
-        parts += [names[frame] for frame in reversed(profile.frames(row.stack))]
+        parts += [names[frame] for frame in reversed(profile.functions(row.stack))]
         line = ";".join(parts)
         sums[line] = sums.get(line, 0) + row.samples
     for line in sorted(sums):

@@ -67,15 +67,23 @@ class Profile:
 
     @property
     def symbols(self) -> list[Symbol]:
-        """The symbol of each frame; frame 0 is none."""
+        """The symbol of each frame, frame 0 being none; behind them those of inlined functions."""
         return self.samples.stacks.symbols
 
     def frames(self, stack: int) -> list[int]:
-        """The frames of a stack, innermost first."""
+        """The frames of a stack, innermost first: one an address."""
         return self.samples.stacks.frame_numbers(stack)
 
+    def functions(self, stack: int) -> list[int]:
+        """The functions of a stack, innermost first, as numbers of `symbols`.
+
+        They are its frames, but for frames that hold inlined functions: there, each has its own,
+        and all but the last one are `inlined`.
+        """
+        return self.samples.stacks.function_numbers(stack)
+
     def kernel_frames(self) -> list[bool]:
-        """Of each frame whether it is the kernel's."""
+        """Of each of `symbols` whether it is the kernel's."""
         return self.samples.stacks.kernel_frames()
 
     def comm(self, number: int) -> str:

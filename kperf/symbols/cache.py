@@ -48,13 +48,13 @@ def _make_room(folder: str, size: int) -> None:
 
 def seal(data: bytes) -> bytes:
     """The data with its checksum before it."""
-    return b"kperf-1 %08x\n" % zlib.crc32(data) + data
+    return b"kperf-2 %08x\n" % zlib.crc32(data) + data
 
 
 def unseal(sealed: bytes) -> bytes | None:
     """The data, or None where a byte of it was damaged."""
     head, _, data = sealed.partition(b"\n")
-    return data if head == b"kperf-1 %08x" % zlib.crc32(data) else None
+    return data if head == b"kperf-2 %08x" % zlib.crc32(data) else None
 
 
 def read(path: str) -> bytes | None:

@@ -15,12 +15,10 @@ from typing import Any
 from kperf.symbols import cache
 from kperf.symbols.image import BadFile
 from kperf.symbols.module import LineSource
+from kperf.symbols.places import Row, pack, unpack
 
 DEBUG_INFO_LIMIT = 512 << 20
 _PATIENCE = 120.0  # seconds for one module: 512 MB of DWARF take about 20
-
-Row = tuple[str, int]
-NOWHERE: Row = ("", 0)
 
 _BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -98,23 +96,14 @@ class _Rows:
             return {}
         try:
             stored = json.loads(data)
-            files = [str(file) for file in stored["files"]]
-            triples = zip(stored["addresses"], stored["numbers"], stored["lines"])
-            return {int(address): (files[n], int(line)) for address, n, line in triples}
-        except (ValueError, KeyError, IndexError, TypeError):
+            return dict(zip(map(int, stored["addresses"]), unpack(stored)))
+        except (ValueError, KeyError, TypeError):
             return {}
 
     def save(self) -> None:
-        if not self._path:
-            return
-        numbers: dict[str, int] = {}
-        stored = {
-            "addresses": list(self.known),
-            "numbers": [numbers.setdefault(f, len(numbers)) for f, _ in self.known.values()],
-            "lines": [line for _, line in self.known.values()],
-            "files": list(numbers),
-        }
-        cache.write(self._path, cache.seal(json.dumps(stored).encode()))
+        if self._path:
+            stored = {"addresses": list(self.known), **pack(self.known.values())}
+            cache.write(self._path, cache.seal(json.dumps(stored).encode()))
 
 
 class LineReader:
@@ -127,7 +116,7 @@ class LineReader:
         self._rows: dict[object, _Rows] = {}
 
     def lookup(self, source: LineSource, addresses: Sequence[int]) -> list[Row]:
-        """File and line of each of the file's own addresses; BadFile where it cannot be read."""
+        """The places of each of the file's own addresses; BadFile where it cannot be read."""
         key = source.build_id or source.path
         rows = self._rows.get(key)
         if rows is None:
@@ -157,14 +146,13 @@ class LineReader:
             if self._worker is None:
                 self._worker = _Worker()
             answer = self._worker.ask(request)
+            if "error" not in answer:
+                return unpack(answer)
         except (OSError, EOFError, ValueError) as cause:
             self.close()
             raise BadFile(f"its source lines cannot be read ({cause})", _FIX) from cause
-        if "error" in answer:
-            reason = " ".join(str(answer["error"]).split())
-            raise BadFile(f"its source lines cannot be read ({reason})", _FIX)
-        files = answer["files"]
-        return [(files[number], line) for number, line in answer["rows"]]
+        reason = " ".join(str(answer["error"]).split())
+        raise BadFile(f"its source lines cannot be read ({reason})", _FIX)
 
     def close(self) -> None:
         """Ends the process that reads."""

@@ -1,8 +1,8 @@
 """The process that reads debug information, so that its memory and its crashes are not ours.
 
 One request a line comes in, one answer a line goes out, both JSON. A request holds `path`,
-`build_id` (hex), `load_address`, `cache` (a directory or "") and `addresses`; an answer either
-`files` and `rows`, one [number of a file, line] an address, or `error`.
+`build_id` (hex), `load_address`, `cache` (a directory or "") and `addresses`; an answer either the
+rows of the addresses as `places` packs them, or `error`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import zlib
 from typing import Any
 
 from kperf.symbols import cache
+from kperf.symbols.places import Place, Row, pack
 
 _MEMORY = 6 << 30  # what 512 MB of debug information need at the most, and the file beside it
-_NOWHERE = (0, 0)
 
 
 def _cached_table(folder: str, build_id: str) -> Any | None:
@@ -76,19 +76,19 @@ class _Tables:
         return self._table
 
 
+def _row(table: Any, address: int) -> Row:
+    if not 0 <= address < 1 << 32:
+        return ()
+    return tuple(
+        Place(found.symbol or "", found.full_path or "", found.line if found.full_path else 0)
+        for found in table.lookup(address)
+    )
+
+
 def _answer(request: dict[str, Any], tables: _Tables) -> dict[str, Any]:
     table = tables.get(request["path"], request["cache"], request["build_id"])
-    numbers = {"": 0}
-    rows = []
-    for address in request["addresses"]:
-        relative = address - request["load_address"]
-        found = table.lookup(relative) if 0 <= relative < 1 << 32 else ()
-        row = _NOWHERE
-        if found:  # the innermost inlined function comes first
-            place = found[0].full_path or ""
-            row = (numbers.setdefault(place, len(numbers)), found[0].line if place else 0)
-        rows.append(row)
-    return {"files": list(numbers), "rows": rows}
+    lowest = request["load_address"]
+    return pack(_row(table, address - lowest) for address in request["addresses"])
 
 
 def main() -> None:

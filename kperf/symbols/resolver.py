@@ -19,8 +19,37 @@ from kperf.symbols.vdso import VDSO, vdso_module
 
 if TYPE_CHECKING:
     from kperf.symbols.lines import LineReader
+    from kperf.symbols.places import Place, Row
 
 __all__ = ["Mapping", "Resolver", "Symbol"]
+
+
+class _Places:
+    """Addresses, and where each is looked up."""
+
+    def __init__(self, addresses: Sequence[int], callers: Sequence[bool] = ()) -> None:
+        self.addresses = addresses
+        self.sites = [a - c for a, c in zip(addresses, callers)] if callers else addresses
+
+    def less(self, bias: int) -> _Places:
+        """The same in a file that is mapped `bias` higher."""
+        moved = _Places([address - bias for address in self.addresses])
+        if self.sites is not self.addresses:
+            moved.sites = [site - bias for site in self.sites]
+        return moved
+
+    def entries(self, lookup: Callable[[Sequence[int]], list[Entry | None]]) -> list[Entry | None]:
+        """The symbol of each.
+
+        A signal handler returns to code that called nothing: where nothing is before an address,
+        the address itself counts.
+        """
+        found = lookup(self.sites)
+        missing = [i for i, entry in enumerate(found) if entry is None]
+        if missing and self.sites is not self.addresses:
+            for i, entry in zip(missing, lookup([self.addresses[i] for i in missing])):
+                found[i] = entry
+        return found
 
 
 class Resolver:
@@ -43,20 +72,28 @@ class Resolver:
         self._noted: set[tuple[str, str]] = set()
 
     def symbols(
-        self, mapping: Mapping | None, addresses: Sequence[int], *, kernel: bool = False
+        self,
+        mapping: Mapping | None,
+        addresses: Sequence[int],
+        *,
+        kernel: bool = False,
+        callers: Sequence[bool] = (),
     ) -> list[Symbol]:
         """One symbol for each address, in the same order.
 
-        `mapping` is where all of them lie; None where nothing is known to be mapped.
+        `mapping` is where all of them lie; None where nothing is known to be mapped. `callers`
+        tells of each whether a call returns there: it is looked up at the call, which lies before
+        it, maybe in another function or line. Empty: none of them.
         """
         if not addresses:
             return []
+        places = _Places(addresses, callers)
         if kernel:
-            found = self._kernel_symbols(addresses)
+            found = self._kernel_symbols(places)
         elif mapping is None:
             found = [Symbol(address, UNKNOWN, offset=address) for address in addresses]
         else:
-            found = self._mapped_symbols(mapping, addresses)
+            found = self._mapped_symbols(mapping, places)
         self.unresolved += sum(not symbol.resolved for symbol in found)
         return found
 
@@ -77,7 +114,8 @@ class Resolver:
 
     # ---- the kernel ----
 
-    def _kernel_symbols(self, addresses: Sequence[int]) -> list[Symbol]:
+    def _kernel_symbols(self, places: _Places) -> list[Symbol]:
+        addresses = places.addresses
         if self._kernel is None:
             try:
                 self._kernel = kernel_symbols(self._root)
@@ -87,23 +125,23 @@ class Resolver:
         if self._kernel.is_hidden:
             self._note("", hidden_note(self._machine.read_int("proc/sys/kernel/kptr_restrict")))
             return [Symbol(address, KERNEL_MODULE, HIDDEN_KERNEL) for address in addresses]
-        found = self._kernel.lookup(addresses)
+        found = places.entries(self._kernel.lookup)
         if None in found and self._kernel.read_at < self._made_at:
             # code that came since, such as a BPF program, which no list of modules tells of
             self._kernel = kernel_symbols(self._root, self._made_at)
-            found = self._kernel.lookup(addresses)
+            found = places.entries(self._kernel.lookup)
         return list(map(_kernel_symbol, addresses, found))
 
     # ---- mappings ----
 
-    def _mapped_symbols(self, mapping: Mapping, addresses: Sequence[int]) -> list[Symbol]:
+    def _mapped_symbols(self, mapping: Mapping, places: _Places) -> list[Symbol]:
         try:
             module = self._module(mapping)
             if module is not None:
-                return self._module_symbols(module, mapping, addresses)
+                return self._module_symbols(module, mapping, places)
         except (BadFile, OSError, MemoryError) as cause:
             self._note(mapping.path, _as_bad(cause))
-        return self._jit_symbols(mapping, addresses)
+        return self._jit_symbols(mapping, places)
 
     def _module(self, mapping: Mapping) -> Module | None:
         """The module that is mapped; None where it is no file, or one that was refused before."""
@@ -131,9 +169,7 @@ class Resolver:
                 self._note(mapping.plain_path, note)
         return self._modules[key]
 
-    def _module_symbols(
-        self, module: Module, mapping: Mapping, addresses: Sequence[int]
-    ) -> list[Symbol]:
+    def _module_symbols(self, module: Module, mapping: Mapping, places: _Places) -> list[Symbol]:
         name = mapping.plain_path
         bias = module.bias(mapping)
         if bias is None:
@@ -141,13 +177,13 @@ class Resolver:
                 "it is not mapped as its headers say",
                 "install the file again, and start the program again",
             )
-        own = [address - bias for address in addresses]
-        found = module.lookup(own)
+        own = places.less(bias)
+        found = own.entries(module.lookup)
         symbols = [
             _symbol(address, name, entry, bias)
             if entry is not None
             else _unknown(address, name, mapping, address - bias)
-            for address, entry in zip(addresses, found)
+            for address, entry in zip(places.addresses, found)
         ]
         if module.is_stripped and None in found:
             self._note(
@@ -157,10 +193,12 @@ class Resolver:
                     "install its debug package, or use a build that is not stripped",
                 ),
             )
-        self._add_lines(module, name, symbols, own)
+        self._add_lines(module, name, symbols, own.sites)
         return symbols
 
-    def _add_lines(self, module: Module, name: str, symbols: list[Symbol], own: list[int]) -> None:
+    def _add_lines(
+        self, module: Module, name: str, symbols: list[Symbol], own: Sequence[int]
+    ) -> None:
         if self._lines is None or module.line_source is None:
             return
         try:
@@ -170,15 +208,15 @@ class Resolver:
             self._note(name, _as_bad(cause))
             return
         for symbol, row in zip(symbols, rows):
-            symbol.fileName, symbol.lineNum = row
+            _place(symbol, row)
 
-    def _jit_symbols(self, mapping: Mapping, addresses: Sequence[int]) -> list[Symbol]:
+    def _jit_symbols(self, mapping: Mapping, places: _Places) -> list[Symbol]:
         """Symbols of code that no file holds, or none that can be read."""
-        found: list[Entry | None] = [None] * len(addresses)
+        found: list[Entry | None] = [None] * len(places.addresses)
         try:
             index = self._perf_maps.index(mapping.pid)
             if index is not None:
-                found = index.lookup(addresses)
+                found = places.entries(index.lookup)
         except (BadFile, OSError, MemoryError) as cause:
             self._note(f"/tmp/perf-{mapping.pid}.map", _as_bad(cause))
         name = mapping.plain_path
@@ -186,7 +224,7 @@ class Resolver:
             _symbol(address, name, entry, 0)
             if entry is not None
             else _unknown(address, name, mapping, address - mapping.start + mapping.offset)
-            for address, entry in zip(addresses, found)
+            for address, entry in zip(places.addresses, found)
         ]
 
 
@@ -214,6 +252,39 @@ def _symbol(address: int, module: str, entry: Entry, bias: int) -> Symbol:
     raw = _text(entry.name)
     start = entry.start + bias
     return Symbol(address, module, demangle(raw), raw, address - start, start, entry.end + bias)
+
+
+def _place(symbol: Symbol, row: Row) -> None:
+    """Has a symbol tell its source line, and the functions that were inlined there."""
+    if row:
+        symbol.fileName, symbol.lineNum = row[0].file, row[0].line
+    if len(row) > 1 and symbol.resolved:
+        calls = [_inlined(symbol, place) for place in row[:-1]]
+        symbol.expanded = (*calls, _copy(symbol, row[-1]))
+
+
+def _inlined(symbol: Symbol, place: Place) -> Symbol:
+    from kperf.symbols.demangle import demangle
+
+    call = _copy(symbol, place)
+    call.symbolName, call.mangleName = demangle(place.function), place.function
+    call.inlined = True
+    return call
+
+
+def _copy(symbol: Symbol, place: Place) -> Symbol:
+    """The same symbol at another line."""
+    copy = Symbol(
+        symbol.addr,
+        symbol.module,
+        symbol.symbolName,
+        symbol.mangleName,
+        symbol.offset,
+        symbol.codeMapAddr,
+        symbol.codeMapEndAddr,
+    )
+    copy.fileName, copy.lineNum = place.file, place.line
+    return copy
 
 
 def _unknown(address: int, module: str, mapping: Mapping, offset: int) -> Symbol:

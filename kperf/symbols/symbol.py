@@ -18,6 +18,10 @@ class Symbol:
                     of an unknown one the mapping it lies in
     fileName        source file and lineNum its line; "" and 0 where they are not known
     count           samples whose stack holds it: set by who counts
+    inlined         whether the compiler made it a part of the function that calls it: offset,
+                    codeMapAddr and codeMapEndAddr are that function's then
+    expanded        where functions were inlined at the address: each of them from the innermost
+                    out, and this function as the last one, at the line of its call; else empty
     """
 
     __slots__ = (
@@ -25,7 +29,9 @@ class Symbol:
         "codeMapAddr",
         "codeMapEndAddr",
         "count",
+        "expanded",
         "fileName",
+        "inlined",
         "lineNum",
         "mangleName",
         "module",
@@ -53,6 +59,8 @@ class Symbol:
         self.codeMapAddr = codeMapAddr
         self.codeMapEndAddr = codeMapEndAddr
         self.count = 0
+        self.inlined = False
+        self.expanded: tuple[Symbol, ...] = ()
 
     @property
     def resolved(self) -> bool:

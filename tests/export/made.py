@@ -57,12 +57,18 @@ class MadeProfile(Profile):
 
     @property
     def symbols(self) -> list[Symbol]:
-        return [
+        symbols = [
             Symbol(0x1000 + i, KERNEL if name.startswith("k:") else self._module, name, offset=i)
             for i, name in enumerate(self._names)
         ]
+        for symbol in symbols:
+            symbol.inlined = symbol.symbolName.startswith("i:")
+        return symbols
 
     def frames(self, stack: int) -> list[int]:
+        return [n for n in self.functions(stack) if not self._names[n].startswith("i:")]
+
+    def functions(self, stack: int) -> list[int]:
         return [self._names.index(name) for name in self._stacks[stack]]
 
     def kernel_frames(self) -> list[bool]:

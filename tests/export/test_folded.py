@@ -29,7 +29,7 @@ def test_the_stacks_are_those_of_the_rows(stacks: Any, target: Path) -> None:
     tops: Counter[str] = Counter()
     shapes: Counter[tuple[str, int]] = Counter()
     for (comm, *frames), count in found.items():
-        tops[frames[-1]] += count
+        tops[next(frame for frame in reversed(frames) if "_[i]" not in frame)] += count
         shapes[comm, len(frames)] += count
     check_shares(tops)
     assert shapes == Counter((row.comm, len(row.frames)) for row in stacks)
@@ -38,6 +38,11 @@ def test_the_stacks_are_those_of_the_rows(stacks: Any, target: Path) -> None:
 def test_kernel_frames_are_marked_and_outer_ones_stand_first() -> None:
     profile = MadeProfile([Sample(("k:fault", "inner", "main"))] * 3)
     assert written("folded", profile) == b"program;main;inner;k:fault_[k] 3\n"
+
+
+def test_inlined_functions_are_marked() -> None:
+    profile = MadeProfile([Sample(("i:inner", "outer", "main"))] * 2)
+    assert written("folded", profile) == b"program;main;outer;i:inner_[i] 2\n"
 
 
 def test_events_are_told_apart_where_there_are_several() -> None:

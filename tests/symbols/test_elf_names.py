@@ -92,6 +92,28 @@ def test_between_functions_there_is_no_name(tmp_path: Path) -> None:
     assert names.unresolved == 1
 
 
+NEVER_RETURNS = r"""
+__asm__(".text; .balign 16; nop\n"
+        ".globl first; .type first, @function\n first: call leave\n .size first, . - first\n"
+        ".globl second; .type second, @function\n second: ret\n .size second, . - second\n"
+        ".balign 16; nop; .balign 16\n"
+        ".globl alone; .type alone, @function\n alone: ret\n .size alone, . - alone\n");
+void leave(void) { for (;;); }
+int main(void) { return 0; }
+"""
+
+
+def test_a_caller_is_named_by_its_call(tmp_path: Path) -> None:
+    """The address behind a call that never returns may be the next function's."""
+    program = compile_c(tmp_path / "program", source=NEVER_RETURNS)
+    start = {symbol.name: BIAS + symbol.start for symbol in nm(program)}
+    addresses = [start["second"], start["second"], start["alone"], start["alone"] + 1]
+    found = resolver().symbols(mapping_of(program), addresses, callers=[True, False, True, True])
+    assert [symbol.symbolName for symbol in found] == ["first", "second", "alone", "alone"]
+    assert [symbol.addr for symbol in found] == addresses
+    assert [symbol.offset for symbol in found] == [5, 0, 0, 1]
+
+
 def test_aliases_are_named_as_perf_names_them(tmp_path: Path) -> None:
     source = r"""
     int plain(void) { return 1; }

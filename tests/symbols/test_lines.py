@@ -75,6 +75,53 @@ def test_lines_as_addr2line_has_them(tmp_path: Path, flags: tuple[str, ...]) -> 
     assert sum(a == b for a, b in zip(found, expected)) >= 0.99 * len(addresses)
 
 
+NESTED = r"""
+#define INLINE static inline __attribute__((always_inline))
+INLINE int low(int n) { n ^= n << 3;
+    return n + 1; }
+INLINE int middle(int n) { return low(n)
+    * low(n + 7); }
+__attribute__((noinline)) int f1(int n) { int t = 0;
+    for (int i = 0; i < n; i++)
+        t += middle(t ^ i);
+    return t; }
+int main(int argc, char **argv) { return f1(argc); }
+"""
+
+
+def _inlined_by_addr2line(program: Path, address: int) -> list[tuple[str, str, int]]:
+    out = run("addr2line", "-fie", program, hex(address)).splitlines()
+    places = [line.split(" (")[0].rpartition(":") for line in out[1::2]]
+    return [
+        (name, file, int(line) if line.isdigit() else 0)
+        for name, (file, _, line) in zip(out[::2], places)
+    ]
+
+
+# addr2line does not see what is inlined in clang's DWARF 5
+@pytest.mark.parametrize(("compiler", "version"), [("gcc", 3), ("gcc", 5), ("clang", 4)])
+def test_inlined_functions_as_addr2line_has_them(
+    tmp_path: Path, compiler: str, version: int
+) -> None:
+    program = compile_c(
+        tmp_path / "program", "-O2", f"-gdwarf-{version}", source=NESTED, compiler=compiler
+    )
+    addresses = sorted(set(_addresses(program, 200)))
+    names = resolver(lines=True)
+    found = names.symbols(mapping_of(program), [BIAS + address for address in addresses])
+    names.close()
+    depths, equal = set(), 0
+    for address, symbol in zip(addresses, found):
+        calls = symbol.expanded or (symbol,)
+        depths.add(len(calls))
+        mine = [(call.symbolName, call.fileName, call.lineNum) for call in calls]
+        equal += mine == _inlined_by_addr2line(program, address)
+        assert [call.inlined for call in calls] == [True] * (len(calls) - 1) + [False]
+        assert (symbol.fileName, symbol.lineNum) == mine[0][1:]
+    assert depths == {1, 2, 3}
+    assert equal >= 0.99 * len(addresses)
+
+
 def test_lines_from_a_separate_debug_file(tmp_path: Path) -> None:
     program = compile_c(tmp_path / "program")
     addresses = _addresses(program, 20)

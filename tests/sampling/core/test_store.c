@@ -338,7 +338,7 @@ static struct kp_samples *resolve(struct kp_store *store, struct kp_spaces *spac
 
 static const char *path_of(const struct kp_samples *samples, uint64_t frame)
 {
-    uint32_t mapping = samples->frame_mapping[frame] - 1;
+    uint32_t mapping = (samples->frame_mapping[frame] & ~KP_FRAME_CALLER) - 1;
     if (mapping == KP_MAPPING_KERNEL)
         return "kernel";
     if (mapping == KP_MAPPING_NONE)
@@ -378,6 +378,36 @@ TEST(resolved_by_the_space_of_its_time)
         CHECK(strcmp(path_of(samples, samples->stack_frame[node]), "none") == 0);
         CHECK_EQ(samples->stack_parent[node], 0);
     }
+    kp_samples_destroy(samples);
+}
+
+static int is_caller(const struct kp_samples *samples, uint32_t node)
+{
+    return (samples->frame_mapping[samples->stack_frame[node]] & KP_FRAME_CALLER) != 0;
+}
+
+/* An address that was interrupted and one that is returned to are two frames: a call that never
+ * returns ends its function, and its mapping. */
+TEST(callers_are_told_from_what_was_interrupted)
+{
+    const uint64_t chain[] = {KP_CONTEXT_USER, 0x10010, 0x10010, 0x20000, 0x20001};
+    static const char *const paths[] = {"/a", "/a", "/a", "none"};
+    struct kp_store store;
+    struct kp_spaces *spaces;
+    CHECK_OK(kp_store_create(&store, 1 << 20, 0, 0));
+    CHECK_OK(kp_spaces_create(&spaces));
+    map_file(spaces, 1, 0, "/a"); /* up to 0x20000 */
+    struct kp_sample sample = {.time = 10, .pid = 1, .chain = (const uint8_t *)chain, .n_chain = 5};
+    CHECK_OK(kp_store_add(&store, &sample, 0));
+    struct kp_samples *samples = resolve(&store, spaces);
+    uint32_t node = samples->stack[0];
+    for (size_t i = 0; i < 4; i++, node = samples->stack_parent[node]) {
+        uint64_t frame = samples->stack_frame[node];
+        CHECK_EQ(samples->frame_address[frame], chain[i + 1]);
+        CHECK_EQ(is_caller(samples, node), i > 0);
+        CHECK(strcmp(path_of(samples, frame), paths[i]) == 0);
+    }
+    CHECK_EQ(node, 0);
     kp_samples_destroy(samples);
 }
 

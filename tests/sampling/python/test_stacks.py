@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 from sampling.python.programs import ROUNDS, SHARES, check_shares, sample, tops
 
+import kperf
+
 # Who calls whom in busy.c, from the function outward to main.
 CHAINS = {
     "sixty": ("sixty", "spin", "main"),
     "thirty": ("thirty", "inner", "spin", "main"),
     "ten": ("ten", "inner", "spin", "main"),
 }
+
+_SOURCE = (Path(__file__).with_name("sources") / "busy.c").read_text().splitlines()
+CALLS_OF_STEPS = {name: _SOURCE.index(f"APART static void {name}(void)") + 3 for name in SHARES}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,28 @@ def test_names_from_the_function_out_to_main(data: Any) -> None:
     # A sample in a function's first or last instructions lacks its caller: no frame is there.
     assert hot - whole <= hot * 0.02
     check_shares(tops(data))
+
+
+def test_inlined_functions_are_frames_of_their_own(busy: Path) -> None:
+    mode = kperf.SymbolMode.RESOLVE_ELF_DWARF
+    data = sample([busy, "spin", ROUNDS], call_stack=True, symbol_mode=mode)
+    hot: Counter[str] = Counter()
+    for row in data:
+        inner, *outer = row.frames
+        assert tuple(link.symbol for link in links(row)) == row.frames
+        if inner.symbolName != "steps":
+            continue
+        around = outer[0]
+        assert (inner.inlined, around.inlined) == (True, False)
+        assert row.names[1 : 1 + len(CHAINS[around.symbolName])] == CHAINS[around.symbolName]
+        assert inner.addr == around.addr
+        assert inner.count == around.count > 0
+        assert Path(inner.fileName).name == Path(around.fileName).name == "busy.c"
+        assert inner.lineNum != around.lineNum
+        assert around.lineNum == CALLS_OF_STEPS[around.symbolName]
+        hot[around.symbolName] += 1
+    check_shares(hot)
+    assert data.quality.truncated_stacks is not None
 
 
 def test_the_list_goes_out_by_next_and_back_by_prev(data: Any) -> None:
