@@ -2,6 +2,7 @@
 # make test    the same set-up, then the tests (ARGS="-k stat" chooses some)
 # make lint    ruff, mypy, clang-format, mandoc
 # make format  ruff and clang-format, on the files themselves
+# make wheel   release wheels for x86-64 and aarch64, in dist/
 # make bench   figures side by side with perf
 # PYTHON=python3.13 chooses the interpreter, PIPFLAGS=... is for the installation of kperf.
 
@@ -17,7 +18,7 @@ SOURCES := pyproject.toml meson.build README.md LICENSE kperf/py.typed \
 C_FILES = $(wildcard csrc/*.[ch]) $(shell find tests -path tests/vm -prune -o -name '*.[ch]' -print)
 DEMO := kperf stat -- $(CC) -O2 -S -o /dev/null csrc/session.c
 
-.PHONY: demo test lint format bench clean force
+.PHONY: demo test wheel lint format bench clean force
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -26,6 +27,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tests
 	@$(BIN)/pytest $(ARGS)
+
+wheel:
+	@.ci/wheel
 
 bench: $(VENV)/.installed
 	@for bench in tests/bench/bench_*.py; do \
