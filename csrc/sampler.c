@@ -35,6 +35,8 @@ struct kp_sampler {
     int system_wide;
 };
 
+enum { RECORDS_TAKE_NS = 1000000000 };
+
 static uint64_t now_ns(void)
 {
     struct timespec now;
@@ -225,6 +227,9 @@ static int finish(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_
     int rc = kp_taken_tell(taken, sampler->spaces);
     if (rc == 0)
         rc = kp_resolve(&taken->store, sampler->spaces, out);
+    /* A record is complete well before this. Without memory to forget in, all is kept. */
+    if (rc == 0)
+        (void)kp_spaces_settle(sampler->spaces, now_ns() - RECORDS_TAKE_NS);
     pthread_mutex_unlock(&sampler->spaces_lock);
     if (rc != 0)
         return rc;

@@ -9,9 +9,7 @@
 
 #include "error.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +42,7 @@ static void *append(struct array *array, size_t width)
 /* A record, or a line of a scan. */
 struct event {
     uint64_t time;
+    uint64_t taken; /* as it came: a scan's time is dated back */
     uint64_t order; /* among equals, as they came */
     enum kp_side_kind kind;
     int32_t pid, tid, ppid, ptid;
@@ -55,6 +54,7 @@ struct event {
 /* A mapping in a space: from when it holds there (a child has its parent's). */
 struct placed {
     uint64_t start, end, time;
+    uint64_t taken; /* when it was told */
     uint64_t reach; /* the largest end up to here, in order of start */
     uint32_t mapping;
 };
@@ -79,6 +79,8 @@ struct kp_spaces {
     struct array mappings; /* struct kp_mapping */
     struct array spaces;   /* struct space, by pid and begin once indexed */
     struct array namings;  /* struct naming, by tid and time once indexed */
+    size_t indexed;        /* events that the index knows of */
+    size_t settled;        /* events that the last settling left */
 };
 
 enum { MOST_NAME_BYTES = 1 << 28 };
@@ -170,6 +172,7 @@ static int add_event(struct kp_spaces *spaces, const struct kp_side *side, int s
     if (event == NULL)
         return KP_E_NOMEM;
     *event = (struct event){.time = side->time,
+                            .taken = side->time,
                             .order = spaces->events.len,
                             .kind = side->kind,
                             .pid = side->pid,
@@ -187,88 +190,9 @@ int kp_spaces_add(struct kp_spaces *spaces, const struct kp_side *side)
     return add_event(spaces, side, 0);
 }
 
-/* ---- scans ---- */
-
-static int scan_comm(struct kp_spaces *spaces, int32_t pid, int32_t tid, uint64_t now)
+int kp_spaces_add_scanned(struct kp_spaces *spaces, const struct kp_side *side)
 {
-    char path[64], comm[32];
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", pid, tid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    size_t n = fread(comm, 1, sizeof(comm), file);
-    fclose(file);
-    while (n > 0 && comm[n - 1] == '\n')
-        n--;
-    struct kp_side side = {
-        .kind = KP_SIDE_COMM, .time = now, .pid = pid, .tid = tid, .name = comm, .name_size = n};
-    return add_event(spaces, &side, 1);
-}
-
-static int scan_threads(struct kp_spaces *spaces, int32_t pid, uint64_t now)
-{
-    char path[40];
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *dir = opendir(path);
-    if (dir == NULL)
-        return 0;
-    int rc = 0;
-    for (struct dirent *entry; rc == 0 && (entry = readdir(dir)) != NULL;) {
-        int32_t tid = atoi(entry->d_name);
-        if (tid > 0)
-            rc = scan_comm(spaces, pid, tid, now);
-    }
-    closedir(dir);
-    return rc;
-}
-
-/* 7f0000000000-7f0000001000 r-xp 00001000 fe:01 1234   /usr/lib/name with spaces (deleted) */
-static int parse_map(const char *line, struct kp_side *out)
-{
-    char rights[8];
-    unsigned long long start, end, offset, inode;
-    unsigned major, minor;
-    int name = 0;
-    if (sscanf(line, "%llx-%llx %7s %llx %x:%x %llu %n", &start, &end, rights, &offset, &major,
-               &minor, &inode, &name) < 7 ||
-        rights[2] != 'x' || end < start)
-        return 0;
-    out->start = start;
-    out->length = end - start;
-    out->offset = offset;
-    out->inode = inode;
-    out->device_major = major;
-    out->device_minor = minor;
-    out->name = name > 0 ? line + name : "";
-    out->name_size = strlen(out->name);
-    if (out->name_size == 0) {
-        out->name = "//anon";
-        out->name_size = strlen(out->name);
-    }
-    return 1;
-}
-
-int kp_spaces_scan(struct kp_spaces *spaces, int32_t pid, uint64_t now)
-{
-    char path[40];
-    snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t n;
-    int rc = 0;
-    while (rc == 0 && (n = getline(&line, &room, file)) > 0) {
-        struct kp_side side = {.kind = KP_SIDE_MAP, .time = now, .pid = pid, .tid = pid};
-        if (line[n - 1] == '\n')
-            line[n - 1] = '\0';
-        if (parse_map(line, &side))
-            rc = add_event(spaces, &side, 1);
-    }
-    free(line);
-    fclose(file);
-    return rc != 0 ? rc : scan_threads(spaces, pid, now);
+    return add_event(spaces, side, 1);
 }
 
 /* ---- order ---- */
@@ -338,17 +262,17 @@ static int date_scans_back(struct kp_spaces *spaces)
         qsort(boundaries.items, boundaries.len, sizeof(struct boundary), by_pid);
     for (size_t i = 0; i < spaces->events.len; i++)
         if (events[i].scanned)
-            events[i].time = boundary_before(&boundaries, events[i].pid, events[i].time);
+            events[i].time = boundary_before(&boundaries, events[i].pid, events[i].taken);
     free(boundaries.items);
     return 0;
 }
 
 /* ---- spaces ---- */
 
-/* While the index is built: the latest space of each pid, found by hash. */
+/* The latest of something by pid or tid, such as its space, found by hash. */
 struct latest {
     int32_t *pids; /* 0: free */
-    size_t *spaces;
+    size_t *values;
     size_t size, used;
 };
 
@@ -364,10 +288,10 @@ static int latest_grow(struct latest *latest)
 {
     struct latest grown = {.size = latest->size ? latest->size * 2 : 1024, .used = latest->used};
     grown.pids = calloc(grown.size, sizeof(*grown.pids));
-    grown.spaces = calloc(grown.size, sizeof(*grown.spaces));
-    if (grown.pids == NULL || grown.spaces == NULL) {
+    grown.values = calloc(grown.size, sizeof(*grown.values));
+    if (grown.pids == NULL || grown.values == NULL) {
         free(grown.pids);
-        free(grown.spaces);
+        free(grown.values);
         return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for address spaces");
     }
     for (size_t i = 0; i < latest->size; i++) {
@@ -375,38 +299,57 @@ static int latest_grow(struct latest *latest)
             continue;
         size_t at = latest_slot(&grown, latest->pids[i]);
         grown.pids[at] = latest->pids[i];
-        grown.spaces[at] = latest->spaces[i];
+        grown.values[at] = latest->values[i];
     }
     free(latest->pids);
-    free(latest->spaces);
+    free(latest->values);
     *latest = grown;
     return 0;
+}
+
+static int latest_set(struct latest *latest, int32_t pid, size_t value)
+{
+    if (latest->used * 2 >= latest->size && latest_grow(latest) != 0)
+        return KP_E_NOMEM;
+    size_t at = latest_slot(latest, pid);
+    latest->used += latest->pids[at] == 0;
+    latest->pids[at] = pid;
+    latest->values[at] = value;
+    return 0;
+}
+
+/* NULL where there is none. */
+static const size_t *latest_get(const struct latest *latest, int32_t pid)
+{
+    if (latest->size == 0)
+        return NULL;
+    size_t at = latest_slot(latest, pid);
+    return latest->pids[at] == pid ? &latest->values[at] : NULL;
+}
+
+static void latest_free(struct latest *latest)
+{
+    free(latest->pids);
+    free(latest->values);
 }
 
 static struct space *space_of(const struct kp_spaces *spaces, const struct latest *latest,
                               int32_t pid)
 {
-    if (latest->size == 0)
-        return NULL;
-    size_t at = latest_slot(latest, pid);
-    return latest->pids[at] == pid ? &((struct space *)spaces->spaces.items)[latest->spaces[at]]
-                                   : NULL;
+    const size_t *number = latest_get(latest, pid);
+    return number == NULL ? NULL : &((struct space *)spaces->spaces.items)[*number];
 }
 
 static struct space *begin_space(struct kp_spaces *spaces, struct latest *latest, int32_t pid,
                                  uint64_t time)
 {
-    if (latest->used * 2 >= latest->size && latest_grow(latest) != 0)
+    if (latest_set(latest, pid, spaces->spaces.len) != 0)
         return NULL;
     struct space *space = append(&spaces->spaces, sizeof(*space));
     if (space == NULL)
         return NULL;
     space->pid = pid;
     space->begin = time;
-    size_t at = latest_slot(latest, pid);
-    latest->used += latest->pids[at] == 0;
-    latest->pids[at] = pid;
-    latest->spaces[at] = spaces->spaces.len - 1;
     return space;
 }
 
@@ -435,6 +378,7 @@ static int place(struct kp_spaces *spaces, struct space *space, const struct eve
     *placed = (struct placed){.start = mapping->start,
                               .end = mapping->end,
                               .time = event->time,
+                              .taken = event->taken,
                               .mapping = event->mapping};
     return 0;
 }
@@ -531,21 +475,8 @@ static int namings_by_tid(const void *left, const void *right)
 /* While the index is built, the namings are in order of time: the last one counts. */
 static uint32_t last_name(const struct latest *names, int32_t tid)
 {
-    if (names->size == 0)
-        return 0;
-    size_t at = latest_slot(names, tid);
-    return names->pids[at] == tid ? (uint32_t)names->spaces[at] : 0;
-}
-
-static int set_last_name(struct latest *names, int32_t tid, uint32_t text)
-{
-    if (names->used * 2 >= names->size && latest_grow(names) != 0)
-        return KP_E_NOMEM;
-    size_t at = latest_slot(names, tid);
-    names->used += names->pids[at] == 0;
-    names->pids[at] = tid;
-    names->spaces[at] = text;
-    return 0;
+    const size_t *text = latest_get(names, tid);
+    return text == NULL ? 0 : (uint32_t)*text;
 }
 
 static int apply_to_names(struct kp_spaces *spaces, struct latest *names, const struct event *event)
@@ -557,20 +488,17 @@ static int apply_to_names(struct kp_spaces *spaces, struct latest *names, const 
         return 0;
     if (event->tid <= 0)
         return 0;
-    int rc = set_last_name(names, event->tid, text);
+    int rc = latest_set(names, event->tid, text);
     return rc != 0 ? rc : name_thread(spaces, event->tid, text, event->time);
-}
-
-static void free_latest(struct latest *latest)
-{
-    free(latest->pids);
-    free(latest->spaces);
 }
 
 int kp_spaces_index(struct kp_spaces *spaces)
 {
     struct latest latest = {0}, names = {0};
+    if (spaces->indexed == spaces->events.len)
+        return 0; /* nothing was told since */
     forget_index(spaces);
+    spaces->indexed = 0;
     int rc = date_scans_back(spaces);
     struct event *events = spaces->events.items;
     if (rc == 0 && spaces->events.len > 1)
@@ -580,8 +508,8 @@ int kp_spaces_index(struct kp_spaces *spaces)
         if (rc == 0)
             rc = apply_to_names(spaces, &names, &events[i]);
     }
-    free_latest(&latest);
-    free_latest(&names);
+    latest_free(&latest);
+    latest_free(&names);
     struct space *all = spaces->spaces.items;
     for (size_t i = 0; i < spaces->spaces.len; i++)
         sort_space(&all[i]);
@@ -589,6 +517,221 @@ int kp_spaces_index(struct kp_spaces *spaces)
         qsort(all, spaces->spaces.len, sizeof(*all), spaces_by_pid);
     if (spaces->namings.len > 1)
         qsort(spaces->namings.items, spaces->namings.len, sizeof(struct naming), namings_by_tid);
+    if (rc == 0)
+        spaces->indexed = spaces->events.len;
+    return rc;
+}
+
+/* ---- settling ---- */
+
+/* A thread as it is at the horizon. */
+struct life {
+    int32_t tid, pid;
+    uint64_t named;
+    uint32_t text;
+    int ended;
+};
+
+struct settling {
+    struct kp_spaces *old, *fresh;
+    uint64_t horizon;
+    struct array lives;   /* struct life */
+    struct latest by_tid; /* numbers in lives */
+    struct latest execs;  /* by pid: when it last became another program */
+    struct latest living; /* by pid: how many of its threads live */
+};
+
+static int is_settled(const struct settling *settling, uint64_t time, uint64_t taken)
+{
+    return time <= settling->horizon && taken <= settling->horizon;
+}
+
+static struct life *life_of(struct settling *settling, int32_t tid)
+{
+    const size_t *number = latest_get(&settling->by_tid, tid);
+    if (number != NULL)
+        return &((struct life *)settling->lives.items)[*number];
+    if (latest_set(&settling->by_tid, tid, settling->lives.len) != 0)
+        return NULL;
+    struct life *life = append(&settling->lives, sizeof(*life));
+    if (life != NULL)
+        life->tid = tid;
+    return life;
+}
+
+static int live_through(struct settling *settling, const struct event *event)
+{
+    if (event->kind == KP_SIDE_MAP || event->tid <= 0)
+        return 0;
+    const size_t *maker = latest_get(&settling->by_tid, event->ptid);
+    uint32_t text = event->text;
+    if (event->kind == KP_SIDE_FORK)
+        text = maker == NULL ? 0 : ((struct life *)settling->lives.items)[*maker].text;
+    struct life *life = life_of(settling, event->tid);
+    if (life == NULL)
+        return KP_E_NOMEM;
+    life->pid = event->pid;
+    life->ended = event->kind == KP_SIDE_EXIT;
+    if (!life->ended) {
+        life->text = text;
+        life->named = event->time;
+    }
+    return event->kind == KP_SIDE_EXEC ? latest_set(&settling->execs, event->pid, event->time) : 0;
+}
+
+/* An exec leaves one thread of its process, under the process's number; what becomes of the number
+ * that it had is not told. */
+static int is_alive(const struct settling *settling, const struct life *life)
+{
+    const size_t *exec = latest_get(&settling->execs, life->pid);
+    return !life->ended && (life->tid == life->pid || exec == NULL || life->named >= *exec);
+}
+
+static int keep_names(struct settling *settling)
+{
+    const struct life *lives = settling->lives.items;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < settling->lives.len; i++) {
+        const size_t *before = latest_get(&settling->living, lives[i].pid);
+        int alive = is_alive(settling, &lives[i]);
+        rc = latest_set(&settling->living, lives[i].pid,
+                        (before == NULL ? 0 : *before) + (size_t)alive);
+        if (rc != 0 || !alive)
+            continue;
+        const char *name = kp_strings_text(&settling->old->strings, lives[i].text);
+        struct kp_side side = {.kind = KP_SIDE_COMM,
+                               .time = lives[i].named,
+                               .pid = lives[i].pid,
+                               .tid = lives[i].tid,
+                               .name = name,
+                               .name_size = strlen(name)};
+        rc = kp_spaces_add(settling->fresh, &side);
+    }
+    return rc;
+}
+
+static struct kp_side side_of_mapping(const struct kp_spaces *spaces, uint32_t number)
+{
+    const struct kp_mapping *mapping = &((struct kp_mapping *)spaces->mappings.items)[number];
+    struct kp_side side = {.kind = KP_SIDE_MAP,
+                           .time = mapping->time,
+                           .pid = mapping->pid,
+                           .tid = mapping->pid,
+                           .start = mapping->start,
+                           .length = mapping->end - mapping->start,
+                           .offset = mapping->offset,
+                           .inode = mapping->inode,
+                           .device_major = mapping->device_major,
+                           .device_minor = mapping->device_minor,
+                           .build_id_size = mapping->build_id_size,
+                           .name = kp_strings_text(&spaces->strings, mapping->path)};
+    memcpy(side.build_id, mapping->build_id, sizeof(side.build_id));
+    side.name_size = strlen(side.name);
+    return side;
+}
+
+/* Whether a later mapping has taken all of a mapping's place; one at the same start, as a JIT's. */
+static int is_hidden(const struct settling *settling, const struct placed *placed, size_t i,
+                     size_t len)
+{
+    for (size_t later = i + 1; later < len && placed[later].start == placed[i].start; later++)
+        if (placed[later].end >= placed[i].end &&
+            is_settled(settling, placed[later].time, placed[later].taken))
+            return 1;
+    return 0;
+}
+
+static int keep_space(struct settling *settling, const struct space *space)
+{
+    const struct placed *placed = space->placed.items;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < space->placed.len; i++) {
+        if (!is_settled(settling, placed[i].time, placed[i].taken) ||
+            is_hidden(settling, placed, i, space->placed.len))
+            continue;
+        struct kp_side side = side_of_mapping(settling->old, placed[i].mapping);
+        side.time = placed[i].time;
+        side.pid = side.tid = space->pid;
+        rc = kp_spaces_add(settling->fresh, &side);
+    }
+    return rc;
+}
+
+/* Of each process that lives, the space that it has at the horizon. */
+static int keep_spaces(struct settling *settling)
+{
+    const struct space *all = settling->old->spaces.items;
+    size_t n = settling->old->spaces.len;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        const size_t *living = latest_get(&settling->living, all[i].pid);
+        int over =
+            i + 1 < n && all[i + 1].pid == all[i].pid && all[i + 1].begin <= settling->horizon;
+        int ended = living != NULL && *living == 0;
+        if (all[i].begin <= settling->horizon && !over && !ended)
+            rc = keep_space(settling, &all[i]);
+    }
+    return rc;
+}
+
+static int keep_later(struct settling *settling)
+{
+    const struct event *events = settling->old->events.items;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < settling->old->events.len; i++) {
+        const struct event *event = &events[i];
+        if (is_settled(settling, event->time, event->taken))
+            continue;
+        const char *name = kp_strings_text(&settling->old->strings, event->text);
+        struct kp_side side = {.name = name, .name_size = strlen(name)};
+        if (event->kind == KP_SIDE_MAP)
+            side = side_of_mapping(settling->old, event->mapping);
+        side.kind = event->kind;
+        side.time = event->taken;
+        side.pid = event->pid;
+        side.tid = event->tid;
+        side.ppid = event->ppid;
+        side.ptid = event->ptid;
+        rc = add_event(settling->fresh, &side, event->scanned);
+    }
+    return rc;
+}
+
+static int settle(struct settling *settling)
+{
+    const struct event *events = settling->old->events.items;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < settling->old->events.len; i++)
+        if (is_settled(settling, events[i].time, events[i].taken))
+            rc = live_through(settling, &events[i]);
+    if (rc == 0)
+        rc = keep_names(settling);
+    if (rc == 0)
+        rc = keep_spaces(settling);
+    if (rc == 0)
+        rc = keep_later(settling);
+    free(settling->lives.items);
+    latest_free(&settling->by_tid);
+    latest_free(&settling->execs);
+    latest_free(&settling->living);
+    return rc;
+}
+
+int kp_spaces_settle(struct kp_spaces *spaces, uint64_t horizon)
+{
+    struct settling settling = {.old = spaces, .horizon = horizon};
+    if (spaces->events.len < KP_SETTLE_ABOVE || spaces->events.len / 2 < spaces->settled)
+        return 0;
+    int rc = kp_spaces_create(&settling.fresh);
+    if (rc == 0)
+        rc = settle(&settling);
+    if (rc == 0) {
+        struct kp_spaces old = *spaces;
+        *spaces = *settling.fresh;
+        *settling.fresh = old;
+        spaces->settled = spaces->events.len;
+    }
+    kp_spaces_destroy(settling.fresh);
     return rc;
 }
 

@@ -32,12 +32,22 @@ struct kp_strings *kp_spaces_strings(struct kp_spaces *spaces);
 /* Takes what a side-band record says. */
 int kp_spaces_add(struct kp_spaces *spaces, const struct kp_side *side);
 
+/* The same of what is found to be so at that time, and may have been since its space began. */
+int kp_spaces_add_scanned(struct kp_spaces *spaces, const struct kp_side *side);
+
 /* Takes a running process as it is: the names of its threads and its executable mappings. A process
  * that is gone is no error. */
 int kp_spaces_scan(struct kp_spaces *spaces, int32_t pid, uint64_t now);
 
 /* Puts all that was taken in order of time; to be called before the look-ups. */
 int kp_spaces_index(struct kp_spaces *spaces);
+
+/* Forgets what no sample after the horizon needs: programs and threads that have ended, what has
+ * been mapped over. Does nothing before there is much of it; must follow kp_spaces_index, and needs
+ * another one where it did something. */
+int kp_spaces_settle(struct kp_spaces *spaces, uint64_t horizon);
+
+enum { KP_SETTLE_ABOVE = 4096 }; /* records and lines of scans */
 
 enum { KP_NO_SPACE = -1 };
 

@@ -376,13 +376,18 @@ static const char *or_nothing(const char *word)
     return word == NULL ? "" : word;
 }
 
+static void compare_leader(struct kp_spaces *spaces, struct model *model, uint32_t i, uint64_t time)
+{
+    for (uint64_t page = 0; page < PAGES + 4; page++)
+        CHECK_TEXT(at(spaces, pid_of(i), time, page * PAGE + any(PAGE)),
+                   or_nothing(model->page[i][page]));
+    CHECK_TEXT(comm(spaces, pid_of(i), time), or_nothing(model->name[i][0]));
+}
+
 static void compare(struct kp_spaces *spaces, struct model *model, uint64_t time)
 {
     for (uint32_t i = 0; i < PIDS; i++) {
-        for (uint64_t page = 0; page < PAGES + 4; page++)
-            CHECK_TEXT(at(spaces, pid_of(i), time, page * PAGE + any(PAGE)),
-                       or_nothing(model->page[i][page]));
-        CHECK_TEXT(comm(spaces, pid_of(i), time), or_nothing(model->name[i][0]));
+        compare_leader(spaces, model, i, time);
         CHECK_TEXT(comm(spaces, 1000 + pid_of(i), time), or_nothing(model->name[i][1]));
     }
 }
@@ -448,4 +453,152 @@ TEST(space_generations_hold)
             }
         kp_spaces_destroy(spaces);
     }
+}
+
+/* ---- settled ---- */
+
+/* Enough of what nobody asks for that settling is worth its while. */
+static void fill(struct kp_spaces *spaces)
+{
+    for (int i = 0; i < 2 * KP_SETTLE_ABOVE; i++)
+        tell(spaces, named(KP_SIDE_COMM, 1, 1, 1, "filler"));
+}
+
+static void settle(struct kp_spaces *spaces, uint64_t horizon)
+{
+    CHECK_OK(kp_spaces_index(spaces));
+    CHECK_OK(kp_spaces_settle(spaces, horizon));
+}
+
+static size_t n_mappings(struct kp_spaces *spaces)
+{
+    size_t n;
+    kp_spaces_mappings(spaces, &n);
+    return n;
+}
+
+/* What is told before and after a settling is, behind the horizon, as if there had been none. */
+TEST(space_settled_as_a_model_has_it)
+{
+    enum { TOLD_BEFORE = EVENTS * 2 / 3, HORIZON = EVENTS / 3 };
+    int times = repeat(100);
+    for (int round = 0; round < times; round++) {
+        struct kp_side events[EVENTS];
+        struct kp_spaces *spaces = create();
+        struct model model = {0};
+        for (uint32_t i = 0; i < EVENTS; i++)
+            do
+                events[i] = any_event(10 * (i + 1));
+            while (events[i].kind == KP_SIDE_EXIT); /* of which the model knows nothing */
+        fill(spaces);
+        for (uint32_t i = TOLD_BEFORE; i-- > 0;)
+            tell(spaces, events[i]);
+        settle(spaces, 10 * HORIZON);
+        for (uint32_t i = TOLD_BEFORE; i < EVENTS; i++)
+            tell(spaces, events[i]);
+        CHECK_OK(kp_spaces_index(spaces));
+        for (uint32_t i = 0; i < EVENTS; i++) {
+            apply(&model, &events[i]);
+            for (uint32_t pid = 0; i >= HORIZON && pid < PIDS; pid++)
+                compare_leader(spaces, &model, pid, events[i].time); /* an exec ends the others */
+        }
+        kp_spaces_destroy(spaces);
+    }
+}
+
+TEST(space_settled_forgets_who_ended)
+{
+    enum { PARENT = 5, CHILDREN = 20000 };
+    struct kp_spaces *spaces = create();
+    size_t most = 0;
+    tell(spaces, named(KP_SIDE_COMM, 1, PARENT, PARENT, "parent"));
+    tell(spaces, map(1, PARENT, 0x1000, 0x1000, "/parent"));
+    for (int32_t i = 0; i < CHILDREN; i++) {
+        uint64_t time = 10 * ((uint64_t)i + 1);
+        int32_t pid = 100 + i;
+        tell(spaces, born(time, PARENT, PARENT, pid, pid));
+        tell(spaces, named(KP_SIDE_EXEC, time + 1, pid, pid, "child"));
+        tell(spaces, map(time + 1, pid, 0x1000, 0x1000, "/child"));
+        tell(spaces, named(KP_SIDE_EXIT, time + 2, pid, pid, NULL));
+        if (i % 1000 == 0)
+            settle(spaces, time);
+        most = n_mappings(spaces) > most ? n_mappings(spaces) : most;
+    }
+    settle(spaces, UINT64_MAX);
+    CHECK(most < CHILDREN / 2);
+    CHECK_OK(kp_spaces_index(spaces));
+    CHECK_TEXT(at(spaces, PARENT, UINT64_MAX, 0x1000), "/parent");
+    CHECK_TEXT(comm(spaces, PARENT, UINT64_MAX), "parent");
+    kp_spaces_destroy(spaces);
+}
+
+/* A process lives as long as one of its threads; an exec leaves it one, whatever the others' ends
+ * tell or do not. */
+TEST(space_settled_keeps_what_lives)
+{
+    struct kp_spaces *spaces = create();
+    fill(spaces);
+    tell(spaces, map(2, 5, 0x1000, 0x1000, "/leaderless"));
+    tell(spaces, named(KP_SIDE_COMM, 2, 5, 5, "five"));
+    tell(spaces, born(3, 5, 5, 5, 50));
+    tell(spaces, named(KP_SIDE_EXIT, 4, 5, 5, NULL));
+    tell(spaces, named(KP_SIDE_COMM, 2, 6, 6, "six"));
+    tell(spaces, born(3, 6, 6, 6, 60));
+    tell(spaces, named(KP_SIDE_EXIT, 4, 6, 6, NULL));
+    tell(spaces, named(KP_SIDE_EXEC, 5, 6, 6, "sixth")); /* by thread 60, which is 6 now */
+    tell(spaces, map(5, 6, 0x1000, 0x1000, "/sixth"));
+    tell(spaces, named(KP_SIDE_COMM, 2, 7, 7, "seven"));
+    tell(spaces, map(2, 7, 0x1000, 0x1000, "/seven"));
+    tell(spaces, born(3, 7, 7, 7, 70));
+    tell(spaces, named(KP_SIDE_EXIT, 4, 7, 70, NULL));
+    tell(spaces, named(KP_SIDE_EXIT, 5, 7, 7, NULL));
+    tell(spaces, named(KP_SIDE_EXIT, 20, 6, 6, NULL));
+    settle(spaces, 10);
+    CHECK_OK(kp_spaces_index(spaces));
+    CHECK_TEXT(at(spaces, 5, 11, 0x1000), "/leaderless");
+    CHECK_TEXT(comm(spaces, 50, 11), "five");
+    CHECK_TEXT(comm(spaces, 5, 11), "");
+    CHECK_TEXT(at(spaces, 6, 11, 0x1000), "/sixth");
+    CHECK_TEXT(comm(spaces, 6, 11), "sixth");
+    CHECK_TEXT(comm(spaces, 60, 11), "");
+    CHECK_TEXT(at(spaces, 7, 11, 0x1000), "");
+    CHECK_TEXT(comm(spaces, 70, 11), "");
+    fill(spaces);
+    fill(spaces);
+    settle(spaces, 30);
+    CHECK_OK(kp_spaces_index(spaces));
+    CHECK_TEXT(at(spaces, 6, 31, 0x1000), "");
+    CHECK_TEXT(at(spaces, 5, 31, 0x1000), "/leaderless");
+    kp_spaces_destroy(spaces);
+}
+
+TEST(space_settled_forgets_what_is_mapped_over)
+{
+    enum { TIMES = 3 * KP_SETTLE_ABOVE, LATER = 10 };
+    struct kp_spaces *spaces = create();
+    for (uint64_t i = 0; i < TIMES; i++)
+        tell(spaces, map(i, 5, 0x1000, 0x1000, i % 2 ? "/odd" : "/even"));
+    settle(spaces, TIMES - LATER);
+    CHECK_EQ(n_mappings(spaces), LATER);
+    CHECK_OK(kp_spaces_index(spaces));
+    for (uint64_t time = TIMES - LATER; time < TIMES; time++)
+        CHECK_TEXT(at(spaces, 5, time, 0x1000), time % 2 ? "/odd" : "/even");
+    kp_spaces_destroy(spaces);
+}
+
+/* A scan that was made behind the horizon holds from the beginning of its space on. */
+TEST(space_settled_leaves_a_late_scan)
+{
+    struct kp_spaces *spaces = create();
+    struct kp_side late = map(20, 5, 0x1000, 0x1000, "/late");
+    fill(spaces);
+    tell(spaces, named(KP_SIDE_EXEC, 5, 5, 5, "five"));
+    late.name_size = strlen(late.name);
+    CHECK_OK(kp_spaces_add_scanned(spaces, &late));
+    settle(spaces, 10);
+    tell(spaces, named(KP_SIDE_EXEC, 15, 5, 5, "again")); /* told late: the scan is after it */
+    CHECK_OK(kp_spaces_index(spaces));
+    CHECK_TEXT(at(spaces, 5, 14, 0x1000), "");
+    CHECK_TEXT(at(spaces, 5, 15, 0x1000), "/late");
+    kp_spaces_destroy(spaces);
 }
