@@ -537,6 +537,24 @@ struct kp_spe_stats {
 size_t kp_spe_packets(const uint8_t *bytes, size_t size, uint64_t offset,
                       struct kp_spe_packet *packets, size_t most, size_t *n_out);
 
+/* ---- source lines by address ---- */
+
+enum kp_no_program { KP_NO_PROGRAM = 0x7fffffff };
+
+/* Where an address came from: a line program of .debug_line, by its offset, and the number of a
+ * file in that program's table. */
+struct kp_line {
+    uint64_t program; /* KP_NO_PROGRAM: nothing is known */
+    uint64_t file;
+    uint32_t line; /* 0: of no line in particular */
+    uint32_t reserved;
+};
+
+/* The lines of n ascending addresses, by the programs of a .debug_line section. Nothing in it is
+ * trusted; what makes no sense is left out. */
+void kp_lines_find(const uint8_t *section, size_t size, const uint64_t *addresses, size_t n,
+                   struct kp_line *out);
+
 /* A launched command, held between fork and exec. path is executed as it stands; script_argv is
  * what /bin/sh gets where the file has no interpreter line. files_soft and files_hard are the
  * descriptor limits it runs under. */

@@ -18,7 +18,7 @@ _MAX_NOTES = 1 << 16
 _MAX_MINI_DEBUG = 1 << 28
 
 _EXECUTABLE_SECTION = 4  # SHF_EXECINSTR
-_COMPRESSED_SECTION = 0x800  # SHF_COMPRESSED
+COMPRESSED_SECTION = 0x800  # SHF_COMPRESSED
 _EXECUTABLE_SEGMENT = 1  # PF_X
 _BUILD_ID_NOTE = 3  # NT_GNU_BUILD_ID
 
@@ -242,7 +242,7 @@ class ElfFile:
         return sum(self._full_size(s) for s in debug if s.type != "SHT_NOBITS")
 
     def _full_size(self, section: Section) -> int:
-        if section.flags & _COMPRESSED_SECTION and section.size >= 24:  # Elf64_Chdr, Elf32_Chdr
+        if section.flags & COMPRESSED_SECTION and section.size >= 24:  # Elf64_Chdr, Elf32_Chdr
             at, kind = (8, "<Q") if self.is_64 else (4, "<I")
             size = struct.calcsize(kind)
             return int(struct.unpack(kind, self.image.read(section.offset + at, size))[0])

@@ -12,9 +12,11 @@ import os
 import resource
 import sys
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from kperf.symbols import cache
+from kperf.symbols.image import BadFile
 from kperf.symbols.places import Place, Row, pack
 
 _MEMORY = 6 << 30  # what 512 MB of debug information need at the most, and the file beside it
@@ -61,44 +63,68 @@ def _converted_table(path: str, folder: str, build_id: str) -> Any:
     return table
 
 
-class _Tables:
-    """The table of the last request: a module's addresses come in a row."""
+class _Source:
+    """One file's source lines and inlined functions."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._path, folder, build_id = request["path"], request["cache"], request["build_id"]
+        self._lowest = request["load_address"]
+        self._table: Any = _cached_table(folder, build_id)
+        if self._table is None:
+            self._table = _converted_table(self._path, folder, build_id)
+
+    def rows(self, addresses: Sequence[int]) -> list[Row]:
+        """The places of each address."""
+        rows = [self._row(address - self._lowest) for address in addresses]
+        missing = [i for i, row in enumerate(rows) if not row or not row[0].file]
+        if missing:
+            found = self._places([addresses[i] for i in missing])
+            for i in missing:
+                if addresses[i] in found:
+                    function = rows[i][0].function if rows[i] else ""
+                    rows[i] = (Place(function, *found[addresses[i]]), *rows[i][1:])
+        return rows
+
+    def _row(self, address: int) -> Row:
+        if not 0 <= address < 1 << 32:
+            return ()
+        return tuple(
+            Place(found.symbol or "", found.full_path or "", found.line if found.full_path else 0)
+            for found in self._table.lookup(address)
+        )
+
+    def _places(self, addresses: Sequence[int]) -> dict[int, tuple[str, int]]:
+        from kperf.symbols.linetable import LineTable
+
+        try:
+            return LineTable(self._path).places(addresses)
+        except (BadFile, OSError, ValueError):  # that costs these lines, and not the other ones
+            return {}
+
+
+class _Sources:
+    """The file of the last request: a module's addresses come in a row."""
 
     def __init__(self) -> None:
         self._key: tuple[str, str] = ("", "")
-        self._table: Any = None
+        self._source: _Source | None = None
 
-    def get(self, path: str, folder: str, build_id: str) -> Any:
-        if self._table is None or self._key != (path, build_id):
-            table = _cached_table(folder, build_id)
-            self._table = table or _converted_table(path, folder, build_id)
-            self._key = (path, build_id)
-        return self._table
-
-
-def _row(table: Any, address: int) -> Row:
-    if not 0 <= address < 1 << 32:
-        return ()
-    return tuple(
-        Place(found.symbol or "", found.full_path or "", found.line if found.full_path else 0)
-        for found in table.lookup(address)
-    )
-
-
-def _answer(request: dict[str, Any], tables: _Tables) -> dict[str, Any]:
-    table = tables.get(request["path"], request["cache"], request["build_id"])
-    lowest = request["load_address"]
-    return pack(_row(table, address - lowest) for address in request["addresses"])
+    def get(self, request: dict[str, Any]) -> _Source:
+        key = request["path"], request["build_id"]
+        if self._source is None or self._key != key:
+            self._source, self._key = _Source(request), key
+        return self._source
 
 
 def main() -> None:
     """Answers until nobody asks any more."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    tables = _Tables()
+    sources = _Sources()
     for line in sys.stdin.buffer:
         try:
-            answer = _answer(json.loads(line), tables)
+            request = json.loads(line)
+            answer = pack(sources.get(request).rows(request["addresses"]))
         except Exception as cause:
             answer = {"error": str(cause) or type(cause).__name__}
         sys.stdout.write(json.dumps(answer) + "\n")

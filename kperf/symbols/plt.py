@@ -10,6 +10,7 @@ import bisect
 import re
 import struct
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from kperf.symbols.elf import ElfFile, Section
 from kperf.symbols.index import Entry
@@ -50,60 +51,73 @@ _SLOTS: dict[str, Callable[[Section, bytes], Iterator[tuple[int, int, int]]]] = 
 }
 
 
-def _dynamic_names(elf: ElfFile) -> Callable[[int], bytes]:
-    """The name of a dynamic symbol by its number."""
-    table = next((s for s in elf.sections if s.type == "SHT_DYNSYM"), None)
-    if table is None or table.link >= len(elf.sections):
-        return lambda number: b""
-    symbols, names = elf.data(table), elf.data(elf.sections[table.link])
-
-    def name_of(number: int) -> bytes:
-        at = number * 24
-        if at + 24 > len(symbols):
-            return b""
-        start = struct.unpack_from("<I", symbols, at)[0]
-        end = names.find(b"\0", start)
-        return names[start:end] if end >= 0 else b""
-
-    return name_of
-
-
-def _slot_names(elf: ElfFile) -> dict[int, bytes]:
-    """What each slot of the global offset table gets."""
-    name_of = _dynamic_names(elf)
-    found = {}
-    for section in elf.sections:
-        if section.type != "SHT_RELA" or section.size > _MAX_BYTES:
-            continue
-        data = elf.data(section)
-        for slot, info, addend in struct.iter_unpack("<QQq", data[: len(data) // 24 * 24]):
-            if info >> 32:
-                name = name_of(info >> 32)
-                if name:
-                    found[slot] = name
-            elif section.name in (b".rela.plt", b".rela.iplt"):
-                found[slot] = b"*ABS*+%#x" % addend  # chosen at run time, as binutils writes it
-    return found
-
-
 class PltNames:
-    """The stubs of one file, in order of their address."""
+    """The stubs of one file. Its bytes are read at once, and looked through at the first lookup."""
 
     def __init__(self, elf: ElfFile) -> None:
-        self._entries: list[Entry] = []
-        slots_of = _SLOTS.get(elf.machine)
-        stubs = [s for s in elf.sections if s.name in _SECTIONS and s.type == "SHT_PROGBITS"]
-        if slots_of is not None and elf.is_64 and stubs:
-            names = _slot_names(elf)
-            for section in stubs:
-                for start, end, slot in slots_of(section, elf.data(section, _MAX_BYTES)):
-                    if slot in names:
-                        self._entries.append(Entry(start, end, names[slot] + b"@plt"))
-        self._entries.sort()
-        self._starts = [entry.start for entry in self._entries]
+        self._stubs: list[tuple[Section, bytes]] = []
+        self._relocations: list[tuple[bool, bytes]] = []  # whether of the table's own slots
+        self._symbols = self._names = b""
+        self._slots_of = _SLOTS.get(elf.machine)
+        if self._slots_of is None or not elf.is_64:
+            return
+        for section in elf.sections:
+            if section.name in _SECTIONS and section.type == "SHT_PROGBITS":
+                self._stubs.append((section, elf.data(section, _MAX_BYTES)))
+        if self._stubs:
+            self._read_relocations(elf)
+
+    def _read_relocations(self, elf: ElfFile) -> None:
+        for section in elf.sections:
+            if section.type == "SHT_RELA" and section.size <= _MAX_BYTES:
+                is_own = section.name in (b".rela.plt", b".rela.iplt")
+                self._relocations.append((is_own, elf.data(section)))
+        table = next((s for s in elf.sections if s.type == "SHT_DYNSYM"), None)
+        if table is not None and table.link < len(elf.sections):
+            self._symbols, self._names = elf.data(table), elf.data(elf.sections[table.link])
 
     def lookup(self, address: int) -> Entry | None:
+        """The stub that an address lies in."""
         at = bisect.bisect_right(self._starts, address) - 1
         if at < 0 or address >= self._entries[at].end:
             return None
         return self._entries[at]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [entry.start for entry in self._entries]
+
+    @cached_property
+    def _entries(self) -> list[Entry]:
+        """All stubs in order of their address."""
+        slots_of = self._slots_of
+        if slots_of is None or not self._stubs:
+            return []
+        names = self._slot_names()
+        return sorted(
+            Entry(start, end, names[slot] + b"@plt")
+            for section, data in self._stubs
+            for start, end, slot in slots_of(section, data)
+            if slot in names
+        )
+
+    def _slot_names(self) -> dict[int, bytes]:
+        """What each slot of the global offset table gets."""
+        found = {}
+        for is_own, data in self._relocations:
+            for slot, info, addend in struct.iter_unpack("<QQq", data[: len(data) // 24 * 24]):
+                if info >> 32:
+                    name = self._dynamic_name(info >> 32)
+                    if name:
+                        found[slot] = name
+                elif is_own:
+                    found[slot] = b"*ABS*+%#x" % addend  # chosen at run time, as binutils has it
+        return found
+
+    def _dynamic_name(self, number: int) -> bytes:
+        at = number * 24
+        if at + 24 > len(self._symbols):
+            return b""
+        start = struct.unpack_from("<I", self._symbols, at)[0]
+        end = self._names.find(b"\0", start)
+        return self._names[start:end] if end >= 0 else b""

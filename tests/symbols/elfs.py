@@ -105,6 +105,16 @@ def nm(path: object, *flags: str) -> list[Named]:
     return found
 
 
+def addr2line(program: object, addresses: list[int]) -> list[tuple[str, int]]:
+    """File and line of each address, as binutils has them."""
+    text = "\n".join(hex(address) for address in addresses)
+    out = subprocess.run(
+        ["addr2line", "-e", str(program)], input=text, check=True, capture_output=True, text=True
+    ).stdout
+    places = [line.split(" (")[0].rpartition(":") for line in out.splitlines()]
+    return [(file, int(line) if line.isdigit() else 0) for file, _, line in places]
+
+
 class Judge:
     """What nm says of an address: the names of the innermost function that covers it."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from symbols.elfs import BIAS, LIBC, compile_c, mapping_of, nm, resolver, run
+from symbols.elfs import BIAS, LIBC, addr2line, compile_c, mapping_of, nm, resolver, run
 
 from kperf.symbols import cache
 from kperf.symbols.lines import LineReader
@@ -24,15 +23,6 @@ def _addresses(program: Path, number: int = 500) -> list[int]:
     functions = [s for s in functions if s.name != "frame_dummy" and s.size]
     chosen = random.Random(8)
     return [s.start + chosen.randrange(s.size) for s in chosen.choices(functions, k=number)]
-
-
-def _addr2line(program: Path, addresses: list[int]) -> list[tuple[str, int]]:
-    text = "\n".join(hex(address) for address in addresses)
-    out = subprocess.run(
-        ["addr2line", "-e", str(program)], input=text, check=True, capture_output=True, text=True
-    ).stdout
-    places = [line.split(" (")[0].rpartition(":") for line in out.splitlines()]
-    return [(file, int(line) if line.isdigit() else 0) for file, _, line in places]
 
 
 def _lines(program: Path, addresses: list[int]) -> tuple[list[tuple[str, int]], list[str]]:
@@ -68,7 +58,7 @@ def test_lines_as_addr2line_has_them(tmp_path: Path, flags: tuple[str, ...]) -> 
         tmp_path / "program", "-O2", *flags, source=INLINED + "int main(void) { return f1(2); }\n"
     )
     addresses = _addresses(program)
-    expected = _addr2line(program, addresses)
+    expected = addr2line(program, addresses)
     assert all(line for _, line in expected)
     found, notes = _lines(program, addresses)
     assert notes == []
@@ -125,7 +115,7 @@ def test_inlined_functions_as_addr2line_has_them(
 def test_lines_from_a_separate_debug_file(tmp_path: Path) -> None:
     program = compile_c(tmp_path / "program")
     addresses = _addresses(program, 20)
-    expected = _addr2line(program, addresses)
+    expected = addr2line(program, addresses)
     run("objcopy", "--only-keep-debug", program, tmp_path / "program.debug")
     run("strip", program)
     run("objcopy", f"--add-gnu-debuglink={tmp_path / 'program.debug'}", program)

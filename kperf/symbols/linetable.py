@@ -1,0 +1,84 @@
+"""Source lines by a file's line programs alone.
+
+For code that no function's debug information covers, so that `symbolic` has no line of it: bodies
+that GCC found equal and made one of, functions in assembly, debug information that was split off.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+
+from kperf._core import ffi, lib
+from kperf.symbols.dwarf import directories_of_programs, file_paths
+from kperf.symbols.elf import COMPRESSED_SECTION, ElfFile
+from kperf.symbols.image import FileImage
+
+_TEXT_FORMS = {0x0E: b"str", 0x1F: b"line_str"}  # DW_FORM_strp, DW_FORM_line_strp
+_ZLIB = 1  # ELFCOMPRESS_ZLIB
+_MOST_BYTES = 1 << 29  # of a section, once decompressed
+
+
+class LineTable:
+    """The line programs of one ELF file. BadFile, OSError or ValueError where it is damaged."""
+
+    def __init__(self, path: str) -> None:
+        self._elf = ElfFile(FileImage(path))
+        self._files: dict[int, dict[int, str]] = {}
+
+    def places(self, addresses: Sequence[int]) -> dict[int, tuple[str, int]]:
+        """File and line of those of the file's own addresses that the programs tell of."""
+        ascending = sorted(addresses)
+        wanted = ffi.new("uint64_t[]", ascending)
+        found = ffi.new("struct kp_line[]", len(ascending))
+        section = ffi.from_buffer("uint8_t[]", self._lines)
+        lib.kp_lines_find(section, len(self._lines), wanted, len(ascending), found)
+        return {
+            address: (self._file(line.program, line.file), line.line)
+            for address, line in zip(ascending, found)
+            if line.program != lib.KP_NO_PROGRAM
+        }
+
+    def _file(self, program: int, number: int) -> str:
+        if program not in self._files:
+            self._files[program] = file_paths(
+                self._lines, program, self._texts, lambda: self._directories.get(program, b"")
+            )
+        return self._files[program].get(number, "")
+
+    @cached_property
+    def _lines(self) -> bytes:
+        return self._data(b"line")
+
+    @cached_property
+    def _texts(self) -> dict[int, bytes]:
+        return {form: self._data(name) for form, name in _TEXT_FORMS.items()}
+
+    @cached_property
+    def _directories(self) -> dict[int, bytes]:
+        return directories_of_programs(self._data(b"info"), self._data(b"abbrev"), self._texts)
+
+    def _data(self, name: bytes) -> bytes:
+        """The bytes of a section of debug information; none where there is no such section."""
+        section = self._elf.section(b".debug_" + name)
+        if section is not None:
+            data = self._elf.data(section)
+            if not section.flags & COMPRESSED_SECTION:
+                return data
+            return _decompressed(data, 24 if self._elf.is_64 else 12)
+        section = self._elf.section(b".zdebug_" + name)
+        return b"" if section is None else _inflated(self._elf.data(section)[12:])
+
+
+def _decompressed(data: bytes, header_size: int) -> bytes:
+    if int.from_bytes(data[:4], "little") != _ZLIB:
+        raise ValueError("debug information is compressed in a way that is not known")
+    return _inflated(data[header_size:])
+
+
+def _inflated(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(data, _MOST_BYTES)
+    except zlib.error as cause:
+        raise ValueError(f"compressed debug information is damaged ({cause})") from cause
