@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from kperf import errors
-from kperf.attrs import BranchSampleFilter, PmuAttr, PmuEventType, PmuTaskType
+from kperf.attrs import (
+    BranchSampleFilter,
+    PmuAttr,
+    PmuBdfType,
+    PmuDeviceAttr,
+    PmuEventType,
+    PmuTaskType,
+)
 from kperf.data import ImplPmuData, PmuData
 from kperf.errors import Error, KperfError
 from kperf.machine import Machine
@@ -16,6 +23,7 @@ from kperf.topo import Topology
 
 if TYPE_CHECKING:  # each kind of collection is loaded when it is first opened
     from kperf.collection import Collection
+    from kperf.device.data import PmuDeviceData
     from kperf.tracepoint import SampleRawField
 
 _T = TypeVar("_T")
@@ -135,19 +143,23 @@ def _collect(collector_type: int, attr: PmuAttr) -> Collection:
     return collect(attr)
 
 
+def _open(collect: Callable[[], Collection]) -> int:
+    def action() -> int:
+        session = collect()
+        descriptor = next(_descriptors)
+        _open_sessions[descriptor] = session
+        return descriptor
+
+    return _guarded(action, lambda _: -1)
+
+
 def open(collector_type: PmuTaskType, pmu_attr: PmuAttr) -> int:
     """Opens a collection, disabled. Returns a descriptor > 0, or -1 with `error()` set."""
     if not isinstance(pmu_attr, PmuAttr):
         raise TypeError(f"pmu_attr must be PmuAttr, not {type(pmu_attr).__name__}")
     _check_type("collector_type", collector_type, "PmuTaskType")
 
-    def action() -> int:
-        session = _collect(collector_type, pmu_attr)
-        descriptor = next(_descriptors)
-        _open_sessions[descriptor] = session
-        return descriptor
-
-    return _guarded(action, lambda _: -1)
+    return _open(lambda: _collect(collector_type, pmu_attr))
 
 
 def enable(pd: int) -> int:
@@ -268,6 +280,63 @@ def event_list(event_type: PmuEventType) -> Iterator[str]:
 
     _code(action)
     return iter(names)
+
+
+# ---- devices ----
+
+
+def _check_device_attrs(attrs: Sequence[PmuDeviceAttr]) -> list[PmuDeviceAttr]:
+    given = attrs if isinstance(attrs, Sequence) and not isinstance(attrs, str) else None
+    if given is None or not all(isinstance(attr, PmuDeviceAttr) for attr in given):
+        raise TypeError("device attributes must be a list of PmuDeviceAttr")
+    return list(given)
+
+
+def device_open(dev_attr: Sequence[PmuDeviceAttr]) -> int:
+    """Opens metrics of devices, disabled. Returns a descriptor > 0, or -1 with `error()` set."""
+    attrs = _check_device_attrs(dev_attr)
+
+    def collect() -> Collection:
+        from kperf.device.session import Device
+
+        return Device(attrs)
+
+    return _open(collect)
+
+
+def get_device_metric(pmu_data: PmuData, device_attr: Sequence[PmuDeviceAttr]) -> PmuDeviceData:
+    """The metrics that `read` of a device descriptor counted; empty on error, with `error()` set.
+
+    `device_attr` names some or all of those that were opened.
+    """
+    from kperf.device.data import DeviceCounts, PmuDeviceData
+    from kperf.device.session import ask
+
+    if not isinstance(pmu_data, PmuData):
+        raise TypeError(f"pmu_data must be PmuData, not {type(pmu_data).__name__}")
+    attrs = _check_device_attrs(device_attr)
+
+    def action() -> PmuDeviceData:
+        if not isinstance(pmu_data, DeviceCounts):
+            raise errors.error(
+                Error.INVALID_ARGUMENT,
+                "this data holds no metrics of devices",
+                hint="give what kperf.read returned for a descriptor of kperf.device_open",
+            )
+        return PmuDeviceData(pmu_data.evaluate(ask(attrs)), pmu_data.quality)
+
+    return _guarded(action, lambda _: PmuDeviceData())
+
+
+def device_bdf_list(bdf_type: PmuBdfType) -> Iterator[str]:
+    """The PCIe devices, such as '7a:01.0', that the metrics of PCIe or of SMMUs may name.
+
+    Empty where no PMU covers any; then `error()` says so.
+    """
+    from kperf.device.pci import covered_bdfs
+
+    _check_type("bdf_type", bdf_type, "PmuBdfType")
+    return _guarded(lambda: iter(covered_bdfs(Machine(), bdf_type)), lambda _: iter(()))
 
 
 # ---- the machine ----

@@ -84,6 +84,61 @@ class BranchSampleFilter(IntFlag):
     KPERF_SAMPLE_BRANCH_TYPE_SAVE = 1 << 16
 
 
+class PmuDeviceMetric(IntEnum):
+    """What devices are asked for: the contract's eleven in its order, then what goes beyond it."""
+
+    PMU_DDR_READ_BW = 0
+    PMU_DDR_WRITE_BW = 1
+    PMU_L3_TRAFFIC = 2
+    PMU_L3_MISS = 3
+    PMU_L3_REF = 4
+    PMU_L3_LAT = 5
+    PMU_PCIE_RX_MRD_BW = 6
+    PMU_PCIE_RX_MWR_BW = 7
+    PMU_PCIE_TX_MRD_BW = 8
+    PMU_PCIE_TX_MWR_BW = 9
+    PMU_SMMU_TRAN = 10
+    PMU_PCIE_RX_MRD_LAT = 11
+    PMU_PCIE_RX_MWR_LAT = 12
+    PMU_PCIE_TX_MRD_LAT = 13
+    PMU_HHA_CROSS_NUMA = 14
+    PMU_HHA_CROSS_SOCKET = 15
+    PMU_L3_MEAN_LAT = 16
+    PMU_CLUSTER_L3_REF = 17
+    PMU_CLUSTER_L3_MISS = 18
+    PMU_SLC_REF = 19
+    PMU_SLC_MISS = 20
+    PMU_ENERGY_PKG = 21
+    PMU_ENERGY_CORES = 22
+    PMU_ENERGY_RAM = 23
+    PMU_TSC = 24
+
+
+class PmuBdfType(IntEnum):
+    """Whose BDFs `device_bdf_list` gives."""
+
+    PMU_BDF_TYPE_PCIE = 0
+    PMU_BDF_TYPE_SMMU = 1
+
+
+class PmuMetricMode(IntEnum):
+    """What a row of `PmuDeviceData` is of."""
+
+    PMU_METRIC_INVALID = 0
+    PMU_METRIC_CORE = 1
+    CORE = 1
+    PMU_METRIC_NUMA = 2
+    NUMA = 2
+    PMU_METRIC_CLUSTER = 3
+    CLUSTER = 3
+    PMU_METRIC_BDF = 4
+    BDF = 4
+    PMU_METRIC_CHANNEL = 5
+    CHANNEL = 5
+    PMU_METRIC_SOCKET = 6
+    SOCKET = 6
+
+
 class EvtAttr(NamedTuple):
     """One event's own settings. groupId -1: alone."""
 
@@ -151,7 +206,23 @@ def _event_attrs(name: str, value: object) -> list[EvtAttr]:
     return [_event_attr(name, item) for item in _items(name, value, "int or EvtAttr")]
 
 
+def _bdf(name: str, value: object) -> str:
+    return "" if value is None else _string(name, value)
+
+
 # ---- the attributes ----
+
+
+class _Attributes:
+    """Fields by name."""
+
+    __slots__ = ("_values",)
+
+    _values: dict[str, Any]
+
+    def __repr__(self) -> str:
+        given = (f"{name}={value!r}" for name, value in self._values.items() if value)
+        return f"{type(self).__name__}({', '.join(given)})"
 
 
 class _Field(Generic[_T]):
@@ -160,25 +231,42 @@ class _Field(Generic[_T]):
     def __init__(self, check: Callable[[str, object], _T]) -> None:
         self._check = check
 
-    def __set_name__(self, owner: type[PmuAttr], name: str) -> None:
+    def __set_name__(self, owner: type[_Attributes], name: str) -> None:
         self._name = name
 
-    def __get__(self, attr: PmuAttr, owner: type[PmuAttr]) -> _T:
+    def __get__(self, attr: _Attributes, owner: type[_Attributes]) -> _T:
         value: _T = attr._values[self._name]
         return value
 
-    def __set__(self, attr: PmuAttr, value: object) -> None:
+    def __set__(self, attr: _Attributes, value: object) -> None:
         attr._values[self._name] = self._check(self._name, value)
 
 
-class PmuAttr:
+class PmuDeviceAttr(_Attributes):
+    """One metric that `kperf.device_open` measures; `bdf` names the PCIe device where it is of one.
+
+    `metric` is a `PmuDeviceMetric`, which is checked when it is opened.
+    """
+
+    __slots__ = ()
+
+    metric = _Field(_integer)
+    bdf = _Field(_bdf)
+
+    def __init__(self, metric: int, bdf: str | None = None) -> None:
+        self._values = {}
+        self.metric = metric
+        self.bdf = bdf
+
+
+class PmuAttr(_Attributes):
     """What `kperf.open` collects; see the contract for each field.
 
     `sampleRate` is a period in events, or a frequency in Hz with `useFreq`; 0 asks for the default.
     A value of the wrong type raises TypeError, in the call and where a field is set later.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ()
 
     evtList = _Field(_strings)
     pidList = _Field(_integers)
@@ -214,7 +302,7 @@ class PmuAttr:
         includeNewFork: bool = False,
         branchSampleFilter: int = BranchSampleFilter.KPERF_NO_BRANCH_SAMPLE,
     ) -> None:
-        self._values: dict[str, Any] = {}
+        self._values = {}
         self.evtList = evtList
         self.pidList = pidList
         self.cpuList = cpuList
@@ -230,7 +318,3 @@ class PmuAttr:
         self.minLatency = minLatency
         self.includeNewFork = includeNewFork
         self.branchSampleFilter = branchSampleFilter
-
-    def __repr__(self) -> str:
-        given = (f"{name}={value!r}" for name, value in self._values.items() if value)
-        return f"PmuAttr({', '.join(given)})"

@@ -108,6 +108,20 @@ class Pmu:
         return self.machine.read_cpus(f"{self._path}/{name}") or ()
 
     @cached_property
+    def associated_cpus(self) -> tuple[int, ...] | None:
+        """The CPUs that a device stands beside, where its driver tells; else None."""
+        return self.machine.read_cpus(f"{self._path}/associated_cpus")
+
+    def number(self, name: str) -> int | None:
+        """A number that a file of the PMU's directory holds, such as its identifier."""
+        return self.machine.read_int(f"{self._path}/{name}")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its driver still has it: it may have been unloaded since."""
+        return self.machine.read(f"{self._path}/type") is not None
+
+    @cached_property
     def midr(self) -> tuple[int, int] | None:
         """Implementer and part of the cores that this core PMU belongs to; None if not Arm's."""
         return self.machine.midr_of(min(self.cpus or (0,)))
@@ -204,6 +218,14 @@ class Machine:
             _check_looked(failure)
             return []
 
+    def read_link(self, path: str) -> str:
+        """Where a symbolic link points to; "" where there is none."""
+        try:
+            return os.readlink(self.root + path)
+        except OSError as failure:
+            _check_looked(failure)
+            return ""
+
     # ---- CPUs ----
 
     @cached_property
@@ -277,6 +299,14 @@ class Machine:
         if self.is_live:
             return os.uname().machine
         return "aarch64" if "CPU implementer" in self._first_cpuinfo else "x86_64"
+
+    @cached_property
+    def cpu_maker(self) -> str:
+        """Who made the CPUs: GenuineIntel, or an Arm implementer's number such as 0x48; "" if not
+        known."""
+        if self.midr is not None:
+            return f"{self.midr[0]:#04x}"
+        return self._first_cpuinfo.get("vendor_id", "")
 
     @cached_property
     def cpu_model(self) -> str | None:

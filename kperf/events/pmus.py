@@ -70,7 +70,7 @@ def on_each(name: str, base: Event, machine: Machine) -> list[Event]:
 # ---- which PMUs a name stands for ----
 
 
-def _by_numbers(name: str) -> list[int | str]:
+def by_numbers(name: str) -> list[int | str]:
     """Sorts imc_2 before imc_10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
@@ -91,7 +91,7 @@ def _matching_pmus(pattern: str, machine: Machine) -> list[str]:
     if pattern in machine.pmu_names:
         return [pattern]
     find = matching if is_glob(pattern) else _instances
-    return sorted(find(pattern, machine.pmu_names), key=_by_numbers)
+    return sorted(find(pattern, machine.pmu_names), key=by_numbers)
 
 
 def pmu_events(pattern: str, inner: str, machine: Machine) -> list[Event]:

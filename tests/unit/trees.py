@@ -107,6 +107,38 @@ class Tree:
         self.write("proc/sys/kernel/osrelease", release)
         self.write("proc/sys/kernel/perf_event_paranoid", paranoid)
 
+    def link(self, path: str, target: str) -> None:
+        """A symbolic link, as sysfs has them."""
+        link = self.root / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+
+    # ---- PCIe ----
+
+    def pci(
+        self,
+        path: str,
+        *,
+        kind: str = "0x020000",
+        node: int = -1,
+        driver: str = "",
+        children: Sequence[str] = (),
+        iommu: str = "",
+    ) -> None:
+        """A PCIe function by its way from the root: 'pci0000:78/0000:78:00.0/0000:7a:00.0'."""
+        folder = f"sys/devices/{path}"
+        self.write(f"{folder}/class", kind)
+        self.write(f"{folder}/numa_node", node)
+        for child in children:  # such as net/eth0
+            (self.root / folder / child).mkdir(parents=True)
+        if driver:
+            self.link(f"{folder}/driver", f"../../../../bus/pci/drivers/{driver}")
+        if iommu:
+            self.link(f"{folder}/iommu", f"../../../virtual/iommu/{iommu}")
+            (self.root / "sys/class/iommu" / iommu).mkdir(parents=True, exist_ok=True)
+        name = path.rpartition("/")[2]
+        self.link(f"sys/bus/pci/devices/{name}", f"../../../devices/{path}")
+
     # ---- PMUs ----
 
     def pmu(
@@ -205,6 +237,7 @@ ARM_COMMON: dict[str, int] = {
 ARM_FORMATS = {"event": "config:0-15", "long": "config1:0", "rdpmc": "config1:1"}
 
 TSV110 = 0x481FD010
+HIP09 = 0x480FD020
 NEOVERSE_V2 = 0x410FD4F0
 CORTEX_A53 = 0x410FD034
 CORTEX_A72 = 0x410FD083
@@ -298,6 +331,105 @@ def _kunpeng_die(tree: Tree, sccl: int, *, first: int, slices: int, cpu: int) ->
         for number in numbers:
             name = f"hisi_sccl{sccl}_{block}{number}"
             tree.pmu(name, formats=formats, events=events, cpumask=[cpu])
+
+
+DDRC2 = {"cycles": 0x00, "flux_wr": 0x83, "flux_rd": 0x84}
+L3C2 = {"l3c_hit": 0x48, "cycles": 0x7F, "l3c_ref": 0xB8, "dat_access": 0xB9}
+L3C2_FORMATS = {"event": "config:0-7", "tt_core": "config2:0-15", "tt_req": "config1:8-10"}
+HHA2 = {"rx_ops_num": 0x00, "rx_outer": 0x01, "rx_sccl": 0x02, "hha_retry": 0x2E, "cycles": 0x55}
+PCIE = {
+    "rx_mwr_latency": 0x0010,
+    "rx_mwr_cnt": 0x10010,
+    "rx_mrd_latency": 0x0210,
+    "rx_mrd_cnt": 0x10210,
+    "tx_mrd_latency": 0x0011,
+    "tx_mrd_cnt": 0x10011,
+    "rx_mwr_flux": 0x0104,
+    "rx_mwr_time": 0x10104,
+    "rx_mrd_flux": 0x0804,
+    "rx_mrd_time": 0x10804,
+    "tx_mwr_flux": 0x0105,
+    "tx_mwr_time": 0x10105,
+    "tx_mrd_flux": 0x0405,
+    "tx_mrd_time": 0x10405,
+}
+PCIE_FORMATS = {
+    "event": "config:0-16",
+    "thr_len": "config1:0-3",
+    "thr_mode": "config1:4",
+    "trig_len": "config1:5-8",
+    "trig_mode": "config1:9",
+    "len_mode": "config1:10-11",
+    "port": "config2:0-15",
+    "bdf": "config2:16-31",
+}
+GEN2_SMMU = "smmu3.0x0000000148000000"
+
+
+def kunpeng2(root: Path, cpus: int = 128, nodes: int = 4, channels: int = 4) -> Tree:
+    """Kunpeng, generation 2: two sockets, `channels` DDR channels a node, two of them a controller;
+    two root complexes with a network card, a disk, and a device that no PMU covers."""
+    tree = Tree(root)
+    tree.kernel("6.6.0-72.0.0.76.oe2403sp1.aarch64")
+    tree.cpus(range(cpus))
+    tree.arm_cpuinfo([HIP09] * cpus)
+    die = cpus // nodes
+    for cpu in range(cpus):
+        socket = KUNPENG_SOCKETS[cpu * 2 // cpus]
+        tree.cpu(cpu, core=cpu, socket=socket, cluster=54 + 50 * (cpu // 4), midr=HIP09)
+    tree.nodes({node: range(node * die, (node + 1) * die) for node in range(nodes)})
+    tree.kernel_pmus()
+    tree.pmu("armv8_pmuv3_0", formats=ARM_FORMATS, events=arm_events(), cpus=range(cpus))
+    for node in range(nodes):
+        _kunpeng2_die(tree, 2 * node + 1, channels, range(node * die, (node + 1) * die))
+    _kunpeng2_pcie(tree)
+    _smmus(tree, ("148020", "188020"))
+    tree.tracepoints()
+    return tree
+
+
+def _kunpeng2_die(tree: Tree, sccl: int, channels: int, cpus: range) -> None:
+    ddrc = [f"ddrc{number // 2}_{number % 2}" for number in range(channels)]
+    blocks = (
+        (ddrc, {"event": "config:0-8"}, _hisi(DDRC2)),
+        ([f"l3c{number}" for number in range(4)], L3C2_FORMATS, _hisi(L3C2)),
+        (["hha0", "hha1"], {"event": "config:0-7"}, _hisi(HHA2)),
+    )
+    for names, formats, events in blocks:
+        for name in names:
+            pmu = f"hisi_sccl{sccl}_{name}"
+            tree.pmu(pmu, formats=formats, events=events, cpumask=[cpus[0]])
+            tree.pmu_file(pmu, "identifier", "0x00000030")
+            tree.pmu_file(pmu, "associated_cpus", cpu_list(cpus))
+
+
+def _kunpeng2_pcie(tree: Tree) -> None:
+    events = {name: f"event={code:#06x}" for name, code in PCIE.items()}
+    for number, (low, high) in enumerate(((0x7800, 0x780F), (0xB800, 0xB80F))):
+        name = f"hisi_pcie{number}_core0"
+        tree.pmu(name, formats=PCIE_FORMATS, events=events, cpumask=[0])
+        for file, value in (("bus", low >> 8), ("bdf_min", low), ("bdf_max", high)):
+            tree.pmu_file(name, file, f"{value:#04x}")
+        tree.pmu_file(name, "identifier", "0x00000030")
+    bridge = "0x060400"
+    tree.pci("pci0000:78/0000:78:00.0", kind=bridge, node=0, driver="pcieport")
+    tree.pci(
+        "pci0000:78/0000:78:00.0/0000:7a:00.0",
+        node=0,
+        driver="hns3",
+        children=["net/eth0"],
+        iommu=GEN2_SMMU,
+    )
+    tree.pci("pci0000:b8/0000:b8:01.0", kind=bridge, node=2, driver="pcieport")
+    tree.pci(
+        "pci0000:b8/0000:b8:01.0/0000:b9:00.0",
+        kind="0x010802",
+        node=2,
+        driver="nvme",
+        children=["nvme/nvme0"],
+        iommu="smmu3.0x0000000188000000",
+    )
+    tree.pci("pci0000:74/0000:74:02.0", kind="0x010700", node=0, driver="hisi_sas_v3_hw")
 
 
 def grace(root: Path) -> Tree:
@@ -490,6 +622,7 @@ def guest(root: Path) -> Tree:
 BUILDERS: dict[str, Callable[[Path], Tree]] = {
     "kunpeng-96": lambda root: kunpeng(root, 96),
     "kunpeng-128": lambda root: kunpeng(root, 128),
+    "kunpeng-gen2": kunpeng2,
     "grace": grace,
     "big-little": big_little,
     "xeon": xeon,

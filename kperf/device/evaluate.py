@@ -1,0 +1,270 @@
+"""From counts to values: the one place that does the arithmetic of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from kperf.data import PmuData
+from kperf.device.metric import (
+    BDF,
+    CHANNEL,
+    CLUSTER,
+    CORE,
+    NUMA,
+    SOCKET,
+    SUMS,
+    Metric,
+    Recipe,
+)
+from kperf.device.pci import Device
+from kperf.device.plan import Part, Plan, Wanted
+from kperf.errors import Error, error
+from kperf.formula import Formula
+from kperf.topo import CpuPlace, Topology
+
+
+class Place(NamedTuple):
+    """What a value is of; None for what does not apply. `cpu` is the logical CPU of a core."""
+
+    socket: int | None = None
+    numa: int | None = None
+    cluster: int | None = None
+    core: int | None = None
+    cpu: int | None = None
+    channel: int | None = None
+    bdf: str | None = None
+
+
+# The parts of a place that name a value of each scope.
+_NAMED_BY: dict[str, tuple[str, ...]] = {
+    CHANNEL: ("socket", "numa", "channel"),
+    CORE: ("socket", "numa", "cluster", "core", "cpu"),
+    CLUSTER: ("socket", "cluster"),
+    NUMA: ("socket", "numa"),
+    SOCKET: ("socket",),
+    BDF: ("bdf",),
+}
+
+
+class _Reading(NamedTuple):
+    """What one PMU counted on one CPU for a metric; no counts where it never had its turn."""
+
+    part: Part
+    place: Place
+    counts: dict[str, float] | None
+    enabled_ns: int
+    running_ns: int
+
+
+class Value(NamedTuple):
+    """A metric's value in one place. None: nothing was counted, or the divisor was 0."""
+
+    metric: Metric
+    scope: str
+    place: Place
+    value: float | None
+    enabled_ns: int
+    running_ns: int
+    uncounted: int  # of its counters, those that never got a turn
+    device: str = ""  # the names of a PCIe device
+
+    @property
+    def running(self) -> float | None:
+        """The share of the time in which it was counted; None where there was no time."""
+        return self.running_ns / self.enabled_ns if self.enabled_ns else None
+
+
+def scope_of(recipe: Recipe, metric: Metric) -> str:
+    return recipe.scope or metric.scope
+
+
+def check_sum(metric: Metric, scope: str, by: str) -> None:
+    """Raises where a metric's values cannot be added up so."""
+    if by not in SUMS[scope]:
+        raise error(
+            Error.INVALID_ARGUMENT,
+            f"{metric.name} is measured by {scope}, and cannot be shown by {by}",
+            hint=f"show it by {' or '.join(SUMS[scope])}",
+        )
+
+
+# ---- where a counter stands ----
+
+
+class _Places:
+    """Places of PMUs: of the CPUs that their driver names, never of numbers in their names."""
+
+    def __init__(self, plan: Plan, topology: Topology) -> None:
+        self._topology = topology
+        self._channels = self._number_channels(plan.parts)
+
+    def _beside(self, part: Part, cpu: int) -> CpuPlace:
+        """One PMU for several CPUs of a cpumask (Intel) stands beside each of them."""
+        pmu = part.source.pmu
+        beside = pmu.associated_cpus if len(pmu.cpumask or ()) == 1 else None
+        places = [self._topology.place(near) for near in beside or (cpu,)]
+        return next((place for place in places if place.numa is not None), places[0])
+
+    def _number_channels(self, parts: Sequence[Part]) -> dict[tuple[str, int], int]:
+        """A channel's number: the one in its PMU's name, or its turn on its node where names have
+        more than one."""
+        cells: dict[tuple[int | None, int | None], set[tuple[tuple[int, ...], str, int]]] = {}
+        for part in parts:
+            source = part.source
+            for cpu in (source.pmu.cpumask or ()) if source.channel else ():
+                place = self._beside(part, cpu)
+                cell = (source.channel, source.pmu.name, cpu)
+                cells.setdefault((place.socket, place.numa), set()).add(cell)
+        return {
+            (name, cpu): channel[0] if len(channel) == 1 else turn
+            for found in cells.values()
+            for turn, (channel, name, cpu) in enumerate(sorted(found))
+        }
+
+    def of(self, part: Part, cpu: int) -> Place:
+        if part.device is not None:
+            return self._of_device(part.device)
+        beside = self._beside(part, cpu)
+        channel = self._channels.get((part.source.pmu.name, cpu))
+        return Place(beside.socket, beside.numa, beside.cluster, beside.core, cpu, channel)
+
+    def _of_device(self, device: Device) -> Place:
+        cpus = self._topology.node_cpus(device.numa) if device.numa is not None else ()
+        socket = self._topology.place(cpus[0]).socket if cpus else None
+        return Place(socket=socket, numa=device.numa, bdf=str(device.address))
+
+
+# ---- counts ----
+
+
+class _Cell(NamedTuple):
+    """One counter's part of a read."""
+
+    counted: int
+    enabled_ns: int
+    running_ns: int
+
+
+def _cells(data: PmuData) -> dict[int, dict[int, _Cell]]:
+    """The counters of a read by event and CPU."""
+    columns = data.columns()
+    cells: dict[int, dict[int, _Cell]] = {}
+    if not columns:
+        return cells
+    for event, cpu, count, enabled, running in zip(
+        columns["event"],
+        columns["cpu"],
+        columns["count"],
+        columns["enabled"],
+        columns["running"],
+    ):
+        cells.setdefault(event, {})[cpu] = _Cell(count, enabled, running)
+    return cells
+
+
+def _read(part: Part, cpu: int, place: Place, cells: dict[int, dict[int, _Cell]]) -> _Reading:
+    """A part's counters on one CPU: all of them, or it has no counts."""
+    found = {name: cells[event][cpu] for name, event in part.events.items()}
+    sizes = part.source.sizes
+    counted = all(cell.running_ns > 0 for cell in found.values())
+    return _Reading(
+        part,
+        place,
+        {name: cell.counted * sizes[name] for name, cell in found.items()} if counted else None,
+        enabled_ns=max(cell.enabled_ns for cell in found.values()),
+        running_ns=min(cell.running_ns for cell in found.values()),
+    )
+
+
+def _readings(plan: Plan, data: PmuData, topology: Topology) -> list[_Reading]:
+    places = _Places(plan, topology)
+    cells = _cells(data)
+    return [
+        _read(part, cpu, places.of(part, cpu), cells)
+        for part in plan.parts
+        for cpu in sorted(cells.get(next(iter(part.events.values())), ()))
+    ]
+
+
+# ---- values ----
+
+
+def _added(readings: Sequence[_Reading]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for reading in readings:
+        for name, count in (reading.counts or {}).items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _apply(recipe: Recipe, counts: dict[str, float]) -> float | None:
+    if not recipe.formula:
+        return next(iter(counts.values()))
+    return _formula(recipe.formula).value(counts)
+
+
+_formula = cache(Formula)
+
+
+def _combine(metric: Metric, readings: Sequence[_Reading]) -> float | None:
+    """Values are added up; of means, what they are the quotient of."""
+    counted = [reading for reading in readings if reading.counts]
+    if not counted:
+        return None
+    recipe = counted[0].part.recipe
+    if metric.is_mean:
+        return _apply(recipe, _added(counted))
+    values = [_apply(recipe, reading.counts or {}) for reading in counted]
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _value(scope: str, place: Place, readings: Sequence[_Reading]) -> Value:
+    part = readings[0].part
+    counted = [reading for reading in readings if reading.counts]
+    return Value(
+        part.wanted.metric,
+        scope,
+        place,
+        _combine(part.wanted.metric, readings),
+        enabled_ns=max(reading.enabled_ns for reading in readings),
+        running_ns=min((reading.running_ns for reading in counted), default=0),
+        uncounted=len(readings) - len(counted),
+        device=", ".join(part.device.names) if part.device else "",
+    )
+
+
+def _narrowed(place: Place, scope: str) -> Place:
+    return Place(**{name: getattr(place, name) for name in _NAMED_BY[scope]})
+
+
+def _order(place: Place) -> tuple[tuple[bool, int | str], ...]:
+    return tuple((part is None, part if part is not None else 0) for part in place)
+
+
+def evaluate(
+    plan: Plan, data: PmuData, topology: Topology, wanted: Sequence[Wanted], by: str = ""
+) -> list[Value]:
+    """The values of some of a plan's metrics, in their order and that of places.
+
+    `by`: the scope that they are added up to, else each metric's own.
+    """
+    gathered: dict[tuple[Wanted, Place], list[_Reading]] = {}
+    scopes: dict[Wanted, str] = {}
+    for reading in _readings(plan, data, topology):
+        own = reading.part.wanted
+        scopes[own] = by or scope_of(reading.part.recipe, own.metric)
+        # Devices of one metric meet where they are shown by node or socket.
+        group = own if scopes[own] == BDF else own._replace(bdf="")
+        place = _narrowed(reading.place, scopes[own])
+        gathered.setdefault((group, place), []).append(reading)
+    values = []
+    shown = dict.fromkeys(own if scopes.get(own) == BDF else own._replace(bdf="") for own in wanted)
+    for group in shown:
+        places = sorted((place for own, place in gathered if own == group), key=_order)
+        for place in places:
+            readings = gathered[group, place]
+            values.append(_value(scopes[readings[0].part.wanted], place, readings))
+    return values

@@ -1,0 +1,54 @@
+"""Intel: memory controllers (server, free-running, client), caches, energy, the time stamp counter.
+
+Event numbers of the uncore change from model to model, and the kernel lists what matters by name:
+so there are no codes here but the architectural ones.
+"""
+
+from __future__ import annotations
+
+from kperf.attrs import PmuDeviceMetric as M
+from kperf.device.metric import ANY, CORES, Recipe, Term
+
+MAKER = "GenuineIntel"
+
+_SOURCE = "arch/x86/events/intel/uncore_snbep.c, uncore_snb.c: events/ with their .scale and .unit"
+_SDM = "Intel SDM volume 3, architectural performance events (LLC reference, LLC misses)"
+_LINE_BYTES = 64
+
+
+def _memory(metric: int, pmu: str, events: tuple[str, ...], driver: str) -> Recipe:
+    return Recipe(
+        metric,
+        (pmu,),
+        tuple(Term(event, size=_LINE_BYTES) for event in events),
+        _SOURCE,
+        formula=" + ".join(events),
+        driver=driver,
+        makers=(MAKER,),
+    )
+
+
+def _memory_controllers(metric: int, word: str) -> tuple[Recipe, ...]:
+    """The ways to measure reads or writes, the finest first."""
+    halves = (f"cas_count_{word}_sch0", f"cas_count_{word}_sch1")
+    return (
+        _memory(metric, "uncore_imc_%", (f"cas_count_{word}",), "intel_uncore"),
+        _memory(metric, "uncore_imc_%", halves, "intel_uncore"),
+        _memory(metric, "uncore_imc_free_running_%", (f"data_{word}",), "intel_uncore"),
+        _memory(metric, "uncore_imc_free_running_%", (word,), "intel_uncore"),
+        _memory(metric, "uncore_imc", (f"data_{word}s",), "intel_uncore"),
+    )
+
+
+def _cache(metric: int, umask: str, size: int = 1) -> Recipe:
+    term = Term("llc", {ANY: f"0x2e,umask={umask}"}, size)
+    return Recipe(metric, CORES, (term,), _SDM, makers=(MAKER,))
+
+
+RECIPES: tuple[Recipe, ...] = (
+    *_memory_controllers(M.PMU_DDR_READ_BW, "read"),
+    *_memory_controllers(M.PMU_DDR_WRITE_BW, "write"),
+    _cache(M.PMU_L3_TRAFFIC, "0x4f", _LINE_BYTES),
+    _cache(M.PMU_L3_MISS, "0x41"),
+    _cache(M.PMU_L3_REF, "0x4f"),
+)
