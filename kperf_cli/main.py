@@ -16,6 +16,7 @@ from kperf_cli.words import one_line
 
 # One module a command, loaded when the command is called. Name: what help says of it.
 _COMMANDS: dict[str, str] = {
+    "device": "Measure memory, caches, PCIe and SMMUs: bandwidth and latency.",
     "doctor": "Show what this machine lets kperf do, and how to get the rest.",
     "list": "Show the events that can be counted here.",
     "record": "Sample where the time goes, and show the hot symbols.",

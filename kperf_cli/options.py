@@ -109,12 +109,12 @@ def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -
 
 _WHAT = "What"
 _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (_WHAT, ("events", "verbose")),
+    (_WHAT, ("events", "metrics", "bdfs", "list_metrics", "verbose")),
     ("Whom", ("pids", "tids", "all_cpus", "cpus", "cgroup", "no_inherit")),
     ("When", ("duration", "delay", "interval", "interval_count", "repeat")),
     (
         "Rows (one an event, without any of these)",
-        ("by_thread", "by_cpu", "by_core", "by_cluster", "by_numa", "by_socket"),
+        ("by", "by_thread", "by_cpu", "by_core", "by_cluster", "by_numa", "by_socket"),
     ),
     ("The table", ("sort", "top", "lines")),
     ("Output", ("as_json", "as_csv", "output", "form", "output_fd", "quiet", "strict")),
@@ -157,6 +157,19 @@ def apply(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
 
 # ---- options ----
 
+duration_option = click.option(
+    "-d",
+    "--duration",
+    type=_Seconds(),
+    metavar="SECONDS",
+    help="Stop after this time; a command gets SIGTERM.",
+)
+
+interval_options = apply(
+    click.option("-I", "--interval", type=Whole(1), metavar="MS", help="Show counts every MS."),
+    click.option("--interval-count", type=Whole(1), metavar="N", help="Stop after N intervals."),
+)
+
 target_options = apply(
     click.option(
         "-p",
@@ -186,13 +199,7 @@ target_options = apply(
         help="The tasks of this cgroup (with -a or -C).",
     ),
     click.option("--no-inherit", is_flag=True, help="Leave future threads and children out."),
-    click.option(
-        "-d",
-        "--duration",
-        type=_Seconds(),
-        metavar="SECONDS",
-        help="Stop after this time; a command gets SIGTERM.",
-    ),
+    duration_option,
     click.option(
         "-D",
         "--delay",

@@ -84,6 +84,45 @@ def show_share(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
+_SIZES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_BARS = ("▁▂▃▄▅▆▇█", "_.-~=+*#")  # the second where a terminal has no such characters
+
+
+def _scaled(number: float) -> str:
+    """A number with its size: 1.23 M."""
+    for size, letter in _SIZES:
+        if abs(number) >= size:
+            return f"{number / size:,.2f} {letter}"
+    return f"{number:,.0f} " if number == round(number) else f"{number:,.2f} "
+
+
+def show_rate(value: float, unit: str) -> str:
+    """A metric's value: bandwidths in GB/s, rates with their size, shares in percent."""
+    if unit == "B/s":
+        billions = value / 1e9
+        return f"{billions:,.3f} GB/s" if billions >= 0.1 or not value else f"{billions:.6f} GB/s"
+    if unit == "ratio":
+        return f"{value:.2%}"
+    return f"{_scaled(value)}{unit}" if unit == "/s" else f"{value:,.2f} {unit}"
+
+
+def show_amount(count: float | None, unit: str) -> str:
+    """What a rate adds up to: bytes with their size, counts in full."""
+    if count is None:
+        return "-"
+    if unit == "Bytes":
+        return f"{_scaled(count)}B"
+    return f"{count:,.2f} {unit}" if unit == "Joules" else f"{count:,.0f}"
+
+
+def show_history(shares: Sequence[float | None]) -> str:
+    """Shares of a maximum as a small line of bars, the newest at its end."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    bars = _BARS[0] if encoding.lower().startswith("utf") else _BARS[1]
+    last = len(bars) - 1
+    return "".join(" " if v is None else bars[round(min(max(v, 0), 1) * last)] for v in shares)
+
+
 def utc_time(seconds: float) -> str:
     """Seconds since the epoch as 2026-01-31T12:00:00.000000Z."""
     whole, micro = divmod(round(seconds * 1e6), 1_000_000)
@@ -147,16 +186,15 @@ def _narrowest(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int
     )
 
 
-def _print_rich(result: Result, stream: IO[str]) -> None:
-    from rich.console import Console
+def _drawn(result: Result, width: int) -> list[Any]:
+    """A result as rich draws it: title, table and quality with empty lines between them."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
     table = result.table()
-    console = Console(file=stream, highlight=False, soft_wrap=False)
     drawn = RichTable(box=None, header_style="bold cyan", pad_edge=False, padding=(0, 2, 0, 0))
     cells = [[one_line(cell) for cell in row] for row in table.rows]
-    is_wide = _narrowest(table.columns, cells) <= console.width
+    is_wide = _narrowest(table.columns, cells) <= width
     for column in table.columns:
         drawn.add_column(
             column.title,
@@ -166,11 +204,45 @@ def _print_rich(result: Result, stream: IO[str]) -> None:
         )
     for row in cells:
         drawn.add_row(*map(Text, row))
-    console.print(Text(one_line(table.title), style="bold"))
-    console.print()
-    console.print(drawn)
-    console.print()
-    console.print(Text(one_line(result.quality), style="dim"))
+    title = Text(one_line(table.title), style="bold")
+    return [title, "", drawn, "", Text(one_line(result.quality), style="dim")]
+
+
+class _Screen:
+    """A terminal: results one below the other, or each in the place of the one before."""
+
+    def __init__(self, stream: IO[str], *, in_place: bool, no_color: bool) -> None:
+        from rich.console import Console
+
+        self._console = Console(
+            file=stream,
+            highlight=False,
+            soft_wrap=False,
+            no_color=no_color or None,
+            color_system=None if no_color else "auto",
+        )
+        self._live: Any = None
+        if in_place and not self._console.is_dumb_terminal:
+            from rich.live import Live
+
+            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+            self._live.start()
+
+    def show(self, result: Result) -> None:
+        parts = _drawn(result, self._console.width)
+        if self._live is None:
+            for part in parts:
+                self._console.print(part)
+            return
+        from rich.console import Group
+
+        self._live.update(Group(*parts), refresh=True)
+
+    def close(self) -> None:
+        """Leaves the last result on the screen, and the cursor below it."""
+        if self._live is not None:
+            self._live.vertical_overflow = "visible"
+            self._live.stop()
 
 
 def _csv_cell(value: Any) -> Any:
@@ -217,6 +289,7 @@ class Output:
         quiet: bool,
         no_color: bool,
         live: bool = False,
+        in_place: bool = False,
         after_command: bool = False,
     ) -> None:
         self.form = _choose_form(as_json, as_csv, path, form)
@@ -229,7 +302,11 @@ class Output:
         self._said = ""
         self._sink = open_sink(path, fd, live=live, as_utf8=self.form != TEXT)
         self._on_terminal = self._to_stdout and sys.stdout.isatty()
-        self._rich = self._on_terminal and not no_color and not os.environ.get("NO_COLOR")
+        colorless = no_color or bool(os.environ.get("NO_COLOR"))
+        self._in_place = in_place and self._on_terminal and self.form == TEXT
+        self._screen: _Screen | None = None
+        self._rich = self._on_terminal and (self._in_place or not colorless)
+        self._colorless = colorless
 
     def write(self, result: Result) -> None:
         """Writes one result, and hands it over at once."""
@@ -258,7 +335,7 @@ class Output:
     def _needs_line(self, is_first: bool) -> bool:
         """Whether an empty line sets a result off from what stands before it."""
         if not is_first:
-            return self.form == TEXT
+            return self.form == TEXT and not self._in_place
         if not self._to_stdout:
             return False
         if self.form == TEXT:
@@ -281,6 +358,8 @@ class Output:
         _value: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        if self._screen is not None:
+            self._screen.close()
         if kind is not None:
             self._sink.abandon()
             return
@@ -292,10 +371,14 @@ class Output:
             raise self._not_written(refused) from refused
 
     def _write_text(self, result: Result, _is_first: bool) -> None:
-        if self._rich:
-            _print_rich(result, self._sink.stream)
-        else:
+        if not self._rich:
             self._sink.stream.write(_plain_text(result))
+            return
+        if self._screen is None:
+            self._screen = _Screen(
+                self._sink.stream, in_place=self._in_place, no_color=self._colorless
+            )
+        self._screen.show(result)
 
     def _write_json(self, result: Result, _is_first: bool) -> None:
         import json
@@ -316,7 +399,12 @@ _WRITERS = {TEXT: Output._write_text, JSON: Output._write_json, CSV: Output._wri
 
 
 def make_output(
-    given: Mapping[str, Any], *, no_color: bool, live: bool = False, after_command: bool = False
+    given: Mapping[str, Any],
+    *,
+    no_color: bool,
+    live: bool = False,
+    in_place: bool = False,
+    after_command: bool = False,
 ) -> Output:
     """The place and form that `options.output_options` were given. Raises CannotWriteError."""
     return Output(
@@ -328,6 +416,7 @@ def make_output(
         quiet=given["quiet"],
         no_color=no_color,
         live=live,
+        in_place=in_place,
         after_command=after_command,
     )
 

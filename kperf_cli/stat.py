@@ -14,7 +14,8 @@ from kperf.report.counts import CountRow, aggregate, combine_runs
 from kperf_cli import options
 from kperf_cli.render import Output, make_output
 from kperf_cli.stat_view import Measured, view
-from kperf_cli.target import TIME, Ended, Launched, Signals, Target, Waiter, make_target
+from kperf_cli.target import Ended, Launched, Signals, Target, Waiter, exit_status, make_target
+from kperf_cli.timing import Timing, intervals, make_timing, wall_clock
 
 _DEFAULT_EVENTS = (
     "task-clock,context-switches,cpu-migrations,page-faults,"
@@ -47,10 +48,8 @@ class _Settings(NamedTuple):
     events: list[str]
     by: str
     inherit: bool
-    duration: int | None
+    timing: Timing
     delay: int
-    interval: int | None
-    interval_count: int | None
     repeat: int
 
 
@@ -106,11 +105,11 @@ class _Run:
         waiter = Waiter(self._signals, watched)
         try:
             begin = self._begin(waiter)
-            if self._settings.interval is not None:
+            if self._settings.timing.interval is not None:
                 self._measure_intervals(waiter, begin, show)
                 self._end()
                 return None
-            waiter.wait(self._deadline(begin))
+            waiter.wait(self._settings.timing.deadline(begin))
             duration = time.monotonic_ns() - begin
             rows = self._read()
             return self._measured(rows, begin, duration, ended=self._end())
@@ -130,30 +129,22 @@ class _Run:
             self._counting.enable()
         return begin
 
-    def _deadline(self, begin: int) -> int | None:
-        return None if self._settings.duration is None else begin + self._settings.duration
-
     def _measure_intervals(self, waiter: Waiter, begin: int, show: _Show) -> None:
-        settings = self._settings
-        length = settings.interval or 1
-        deadline = self._deadline(begin)
-        last, number, reason = begin, 0, TIME
-        while reason == TIME and number != settings.interval_count and last != deadline:
-            tick = begin + ((last - begin) // length + 1) * length  # late: the next one, not all
-            reason = waiter.wait(tick if deadline is None else min(tick, deadline))
-            now = time.monotonic_ns()
-            show(self._measured(self._read(), last, now - last, interval=number))
-            last = deadline if deadline is not None and now >= deadline else now
-            number += 1
+        for interval in intervals(self._settings.timing, waiter, begin):
+            show(
+                self._measured(
+                    self._read(), interval.begin, interval.duration, interval=interval.number
+                )
+            )
 
     def _measured(
         self, rows: Sequence[CountRow], begin: int, duration: int, **known: Any
     ) -> Measured:
-        start = _wall_clock(begin)
+        start = wall_clock(begin)
         return Measured(rows, duration, start, self._counting.notes, self._hidden, **known)
 
     def _read(self) -> list[CountRow]:
-        if self._settings.interval is None:
+        if self._settings.timing.interval is None:
             self._counting.disable()
         counting = self._counting
         return aggregate(
@@ -165,11 +156,6 @@ class _Run:
         self._counting.close()
         self.ended = self._launched.end() if self._launched is not None else None
         return self.ended
-
-
-def _wall_clock(monotonic_ns: int) -> float:
-    """When that was, in seconds since the epoch."""
-    return time.time() - (time.monotonic_ns() - monotonic_ns) / 1e9
 
 
 # ---- repeated runs ----
@@ -245,13 +231,7 @@ class _Session:
         return _combined(runs[:-1] if cut_short else runs, cut_short=cut_short)
 
     def exit_status(self, strict: bool) -> int:
-        if strict and self.lossy:
-            return 3
-        if self.ended is None:
-            return 0
-        if self.ended.by_itself:
-            return self.ended.status
-        return 128 + self.caught if self.caught is not None else 0
+        return 3 if strict and self.lossy else exit_status(self.ended, self.caught)
 
 
 # ---- the command ----
@@ -273,32 +253,23 @@ def _place(given: dict[str, bool], target: Target) -> str:
 
 
 def _check_combination(settings: _Settings) -> None:
-    if settings.interval_count is not None and settings.interval is None:
-        raise click.UsageError("--interval-count counts intervals: add -I MS")
     if settings.repeat == 1:
         return
     if not settings.target.argv:
         raise click.UsageError("-r repeats a command: name one after --")
-    if settings.interval is not None:
+    if settings.timing.interval is not None:
         raise click.UsageError("-r and -I cannot be shown together: leave one out")
     if settings.by == "thread":
         raise click.UsageError("-r has other threads in each run: leave --per-thread out")
 
 
-def _ns(value: float | None, unit: int) -> int | None:
-    return None if value is None else round(value * unit)
-
-
-_MS, _S = 1_000_000, 1_000_000_000
+_MS = 1_000_000
 
 
 @click.command("stat", cls=options.Command, context_settings={"allow_interspersed_args": False})
 @options.event_option
 @options.target_options
-@click.option("-I", "--interval", type=options.Whole(1), metavar="MS", help="Show counts every MS.")
-@click.option(
-    "--interval-count", type=options.Whole(1), metavar="N", help="Stop after N intervals."
-)
+@options.interval_options
 @click.option(
     "-r",
     "--repeat",
@@ -335,17 +306,15 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
         events=given["events"] or [_DEFAULT_EVENTS],
         by=_place({place.by: given[f"by_{place.by}"] for place in _PLACES}, target),
         inherit=not given["no_inherit"],
-        duration=_ns(given["duration"], _S),
+        timing=make_timing(given),
         delay=given["delay"] * _MS,
-        interval=_ns(given["interval"], _MS),
-        interval_count=given["interval_count"],
         repeat=given["repeat"],
     )
     _check_combination(settings)
     output = make_output(
         given,
         no_color=ctx.obj["no_color"],
-        live=settings.interval is not None,
+        live=settings.timing.interval is not None,
         after_command=bool(argv),
     )
     session = _Session(settings, output)

@@ -146,6 +146,15 @@ class Ended(NamedTuple):
     by_itself: bool = True  # not by us, when the measuring was over
 
 
+def exit_status(ended: Ended | None, caught: int | None) -> int:
+    """The command's own status if it ended by itself; 0 without a command."""
+    if ended is None:
+        return 0
+    if ended.by_itself:
+        return ended.status
+    return 128 + caught if caught is not None else 0
+
+
 def _exit_status(raw: int) -> int:
     return 128 + os.WTERMSIG(raw) if os.WIFSIGNALED(raw) else os.WEXITSTATUS(raw)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, SupportsIndex
 
 from kperf.attrs import PmuDeviceMetric, PmuMetricMode
@@ -23,6 +23,9 @@ _MODES = {
 }
 
 
+_OWN: Mapping[str, str] = {}  # each metric by its own scope
+
+
 class DeviceCounts(PmuData):
     """The raw counts of a `Device`; `kperf.get_device_metric` makes metrics of them."""
 
@@ -30,7 +33,7 @@ class DeviceCounts(PmuData):
         super().__init__(*arguments)
         self._plan = plan
 
-    def evaluate(self, wanted: Sequence[Wanted], by: str = "") -> list[Value]:
+    def evaluate(self, wanted: Sequence[Wanted], by: Mapping[str, str] = _OWN) -> list[Value]:
         """The values of some of the metrics that were opened. Raises for one that was not."""
         if self.is_freed:
             raise error(
@@ -86,8 +89,7 @@ class ImplPmuDeviceData:
 
     @property
     def count(self) -> float:
-        value = self._value.value
-        return 0.0 if value is None else float(value)
+        return self._value.value or 0
 
     @property
     def unit(self) -> str:

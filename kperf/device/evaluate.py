@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from kperf.data import PmuData
 from kperf.device.metric import (
     BDF,
+    BYTES,
     CHANNEL,
     CLUSTER,
     CORE,
+    COUNT,
+    CYCLES,
     NUMA,
     SOCKET,
     SUMS,
@@ -76,16 +79,12 @@ class Value(NamedTuple):
         return self.running_ns / self.enabled_ns if self.enabled_ns else None
 
 
-def scope_of(recipe: Recipe, metric: Metric) -> str:
-    return recipe.scope or metric.scope
-
-
-def check_sum(metric: Metric, scope: str, by: str) -> None:
-    """Raises where a metric's values cannot be added up so."""
-    if by not in SUMS[scope]:
+def check_sum(metric: Metric, scope: str, by: Mapping[str, str]) -> None:
+    """Raises where a metric's values cannot be added up as `by` says of their scope."""
+    if (wanted := by.get(scope) or scope) not in SUMS[scope]:
         raise error(
             Error.INVALID_ARGUMENT,
-            f"{metric.name} is measured by {scope}, and cannot be shown by {by}",
+            f"{metric.name} is measured by {scope}, and cannot be shown by {wanted}",
             hint=f"show it by {' or '.join(SUMS[scope])}",
         )
 
@@ -221,6 +220,16 @@ def _combine(metric: Metric, readings: Sequence[_Reading]) -> float | None:
     return sum(known) if known else None
 
 
+_WHOLE = (BYTES, COUNT, CYCLES)
+
+
+def _plain(value: float | None, metric: Metric) -> float | None:
+    """A count as an integer where it is one."""
+    if value is None or metric.is_mean or metric.unit not in _WHOLE:
+        return value
+    return int(value) if float(value).is_integer() else value
+
+
 def _value(scope: str, place: Place, readings: Sequence[_Reading]) -> Value:
     part = readings[0].part
     counted = [reading for reading in readings if reading.counts]
@@ -228,7 +237,7 @@ def _value(scope: str, place: Place, readings: Sequence[_Reading]) -> Value:
         part.wanted.metric,
         scope,
         place,
-        _combine(part.wanted.metric, readings),
+        _plain(_combine(part.wanted.metric, readings), part.wanted.metric),
         enabled_ns=max(reading.enabled_ns for reading in readings),
         running_ns=min((reading.running_ns for reading in counted), default=0),
         uncounted=len(readings) - len(counted),
@@ -245,17 +254,17 @@ def _order(place: Place) -> tuple[tuple[bool, int | str], ...]:
 
 
 def evaluate(
-    plan: Plan, data: PmuData, topology: Topology, wanted: Sequence[Wanted], by: str = ""
+    plan: Plan, data: PmuData, topology: Topology, wanted: Sequence[Wanted], by: Mapping[str, str]
 ) -> list[Value]:
     """The values of some of a plan's metrics, in their order and that of places.
 
-    `by`: the scope that they are added up to, else each metric's own.
+    `by`: the scope that values of a scope are added up to, where it is another.
     """
     gathered: dict[tuple[Wanted, Place], list[_Reading]] = {}
     scopes: dict[Wanted, str] = {}
     for reading in _readings(plan, data, topology):
         own = reading.part.wanted
-        scopes[own] = by or scope_of(reading.part.recipe, own.metric)
+        scopes[own] = by.get(reading.part.scope) or reading.part.scope
         # Devices of one metric meet where they are shown by node or socket.
         group = own if scopes[own] == BDF else own._replace(bdf="")
         place = _narrowed(reading.place, scopes[own])

@@ -212,7 +212,7 @@ def _no_pmu(metric: Metric, machine: Machine) -> str:
     own = [recipe for recipe in known if machine.cpu_maker in recipe.makers]
     if not own:
         kinds = ", ".join(dict.fromkeys(map(shown_pattern, known)))
-        return f"nothing that kperf knows of a machine like this gives it (it takes {kinds})"
+        return f"not on this kind of machine: it takes {kinds}"
     recipe = own[0]
     if recipe.pmus == CORES:
         return "this machine shows no hardware PMU, as many virtual machines"

@@ -85,6 +85,10 @@ class Recipe(NamedTuple):
     def text(self) -> str:
         return self.formula or self.terms[0].name
 
+    def scope_for(self, metric: Metric) -> str:
+        """What its values are of."""
+        return self.scope or metric.scope
+
 
 _D = PmuDeviceMetric
 

@@ -29,6 +29,10 @@ class Part(NamedTuple):
     device: Device | None
     events: dict[str, int]
 
+    @property
+    def scope(self) -> str:
+        return self.recipe.scope_for(self.wanted.metric)
+
 
 class Plan(NamedTuple):
     """The groups to open, and how metrics follow from them."""

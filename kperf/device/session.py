@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Union
 
 from kperf._native import EventStatus, Failure, NativeSession
@@ -11,8 +11,9 @@ from kperf.attrs import PmuDeviceAttr
 from kperf.collection import Collection, Wanted
 from kperf.data import Quality
 from kperf.device.data import DeviceCounts, PmuDeviceData
-from kperf.device.evaluate import Value, check_sum, scope_of
+from kperf.device.evaluate import Value, check_sum
 from kperf.device.find import metric_of
+from kperf.device.metric import SUMS
 from kperf.device.pci import parse_bdf
 from kperf.device.plan import Wanted as WantedMetric
 from kperf.device.plan import make_plan
@@ -51,24 +52,28 @@ class Device(Collection):
 
     metrics: names as `kperf device` takes them ('ddr-read-bw,l3-miss', or several), members of
     `PmuDeviceMetric`, or `PmuDeviceAttr`. Those that are measured for a PCIe device are measured on
-    each of `bdfs`. `by` adds values up: 'numa' and 'socket', for cores 'cluster'.
+    each of `bdfs`. `by` adds values up: to 'numa' or 'socket', those of cores to 'cluster'; a
+    mapping says so for each scope, as {'channel': 'numa'}.
 
     `read_metrics()` gives what was measured since the last read; `read()` the raw counts beneath.
     Usable from any thread, by the process that opened it. Raises `KperfError`.
     """
 
     def __init__(
-        self, metrics: Asked | Sequence[Asked], *, bdfs: Sequence[str] = (), by: str = ""
+        self,
+        metrics: Asked | Sequence[Asked],
+        *,
+        bdfs: Sequence[str] = (),
+        by: str | Mapping[str, str] = "",
     ) -> None:
         self._asked = ask(metrics, bdfs)
-        self._by = by
+        self._by = dict.fromkeys(SUMS, by) if isinstance(by, str) else by
         super().__init__(Wanted(events=()))
 
     def _resolve(self, _wanted: Wanted) -> list[EventGroup]:
         self._plan = make_plan(self._asked, self.machine)
-        for part in self._plan.parts if self._by else ():
-            metric = part.wanted.metric
-            check_sum(metric, scope_of(part.recipe, metric), self._by)
+        for part in self._plan.parts:
+            check_sum(part.wanted.metric, part.scope, self._by)
         return self._plan.groups
 
     def _make_session(self, explain: Callable[[Failure], KperfError]) -> NativeSession:

@@ -8,10 +8,11 @@ import re
 import pytest
 from cli.conftest import Run
 
+from kperf_cli import device as device_module
 from kperf_cli import list as list_module
 from kperf_cli import stat as stat_module
 
-CALLS = [["-h"], ["stat", "-h"], ["list", "-h"]]
+CALLS = [["-h"], ["stat", "-h"], ["list", "-h"], ["device", "-h"]]
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -41,7 +42,8 @@ def test_help_names_the_commands(kperf: Run) -> None:
 
 def test_every_option_is_in_the_help(kperf: Run) -> None:
     """In sections, none of them forgotten."""
-    for name, module in (("stat", stat_module), ("list", list_module)):
+    modules = {"stat": stat_module, "list": list_module, "device": device_module}
+    for name, module in modules.items():
         shown = kperf(name, "-h").out
         for param in module.command.params:
             for option in param.opts if param.param_type_name == "option" else []:

@@ -9,6 +9,7 @@ import pytest
 from unit.trees import KUNPENG_SOCKETS, MachineOf
 
 from kperf.device.evaluate import Place, Value, evaluate
+from kperf.device.metric import SUMS
 from kperf.device.plan import Plan, make_plan
 from kperf.device.session import ask
 from kperf.errors import Error, KperfError
@@ -46,7 +47,7 @@ def measure(
     wanted = ask(metrics, bdfs)
     plan = make_plan(wanted, machine)
     counts: Any = Counts(plan, machine, count_of)
-    return evaluate(plan, counts, Topology(machine), wanted, by)
+    return evaluate(plan, counts, Topology(machine), wanted, dict.fromkeys(SUMS, by))
 
 
 def by_number(event: Event, _cpu: int) -> int:
