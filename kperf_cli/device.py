@@ -85,11 +85,6 @@ class _Measurement:
         self._show(Measured(rows, duration, wall_clock(begin), device.notes, **known))
 
 
-def _split(_ctx: click.Context, _param: click.Parameter, value: Sequence[str]) -> list[str]:
-    """Lists between commas, or several arguments."""
-    return [name.strip() for text in value for name in text.split(",") if name.strip()]
-
-
 def _check(given: dict[str, Any], metrics: Sequence[str], argv: Sequence[str]) -> None:
     if given["list_metrics"]:
         if argv or given["interval"] or given["duration"]:
@@ -119,7 +114,7 @@ class _Command(options.Command):
     "--bdf",
     "bdfs",
     multiple=True,
-    callback=_split,
+    callback=options.split_names,
     metavar="BDF,...",
     help="The PCIe devices that pcie and smmu metrics are of: 7a:00.0.",
 )
@@ -137,7 +132,9 @@ class _Command(options.Command):
 @options.interval_options
 @options.output_options
 @options.strict_option
-@click.argument("metrics", nargs=-1, callback=_split, metavar="METRIC,... [-- COMMAND [ARG]...]")
+@click.argument(
+    "metrics", nargs=-1, callback=options.split_names, metavar="METRIC,... [-- COMMAND [ARG]...]"
+)
 @click.pass_context
 def command(ctx: click.Context, /, metrics: list[str], **given: Any) -> int:
     """Measure bandwidth, latency and traffic of memory, caches, PCIe and SMMUs.

@@ -105,6 +105,14 @@ def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+def split_names(_ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:
+    """Lists between commas, or several values, as one list."""
+    names = [name.strip() for text in value for name in text.split(",") if name.strip()]
+    if value and not names:
+        raise click.BadParameter("the list is empty: name something", param=param)
+    return names
+
+
 # ---- help ----
 
 _WHAT = "What"
@@ -240,6 +248,15 @@ event_option = click.option(
     callback=_events,
     metavar="LIST",
     help="Events: names between commas, groups as {a,b}, modifiers as a:u. May be repeated.",
+)
+
+metric_option = click.option(
+    "-M",
+    "--metrics",
+    multiple=True,
+    callback=split_names,
+    metavar="NAME,...",
+    help="Metrics by name, such as ipc or topdown-l1: see kperf list metrics.",
 )
 
 strict_option = click.option(

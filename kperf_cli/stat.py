@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -16,6 +16,9 @@ from kperf_cli.render import Output, make_output
 from kperf_cli.stat_view import Measured, view
 from kperf_cli.target import Ended, Launched, Signals, Target, Waiter, exit_status, make_target
 from kperf_cli.timing import Timing, intervals, make_timing, wall_clock
+
+if TYPE_CHECKING:  # loaded where -M asks for metrics
+    from kperf.metrics.metric import Chosen
 
 _DEFAULT_EVENTS = (
     "task-clock,context-switches,cpu-migrations,page-faults,"
@@ -46,6 +49,7 @@ class _Settings(NamedTuple):
 
     target: Target
     events: list[str]
+    metrics: list[Chosen]
     by: str
     inherit: bool
     timing: Timing
@@ -141,7 +145,15 @@ class _Run:
         self, rows: Sequence[CountRow], begin: int, duration: int, **known: Any
     ) -> Measured:
         start = wall_clock(begin)
-        return Measured(rows, duration, start, self._counting.notes, self._hidden, **known)
+        return Measured(
+            rows,
+            duration,
+            start,
+            self._counting.notes,
+            self._hidden,
+            metrics=self._settings.metrics,
+            **known,
+        )
 
     def _read(self) -> list[CountRow]:
         if self._settings.timing.interval is None:
@@ -252,6 +264,16 @@ def _place(given: dict[str, bool], target: Target) -> str:
     return place.by
 
 
+def _what(given: dict[str, Any]) -> tuple[list[str], list[Chosen]]:
+    """The event lists to count, and the metrics to make of them."""
+    if not given["metrics"]:
+        return given["events"] or [_DEFAULT_EVENTS], []
+    from kperf.metrics.metric import choose, event_groups
+
+    metrics = choose(given["metrics"], kperf.Machine())
+    return [*given["events"], *event_groups(metrics)], metrics
+
+
 def _check_combination(settings: _Settings) -> None:
     if settings.repeat == 1:
         return
@@ -268,6 +290,7 @@ _MS = 1_000_000
 
 @click.command("stat", cls=options.Command, context_settings={"allow_interspersed_args": False})
 @options.event_option
+@options.metric_option
 @options.target_options
 @options.interval_options
 @click.option(
@@ -294,6 +317,7 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
     \b
     kperf stat -- make -j8             the default events for a command
     kperf stat -e cycles:u -p 4711     until Ctrl-C, or the process ends
+    kperf stat -M topdown-l1 -- ./job  metrics by name: see kperf list metrics
     kperf stat -a -I 1000 --csv        the whole system, every second
     """
     if ctx.obj["sysroot"]:
@@ -301,9 +325,11 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
     target = make_target(
         argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"], given["cgroup"]
     )
+    events, metrics = _what(given)
     settings = _Settings(
         target=target,
-        events=given["events"] or [_DEFAULT_EVENTS],
+        events=events,
+        metrics=metrics,
         by=_place({place.by: given[f"by_{place.by}"] for place in _PLACES}, target),
         inherit=not given["no_inherit"],
         timing=make_timing(given),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import kperf
 from kperf.data import NOT_COUNTED, NOT_SUPPORTED
@@ -22,13 +22,15 @@ from kperf_cli.render import (
 )
 from kperf_cli.target import Ended, Target
 
-_CSV_COLUMNS = (
+if TYPE_CHECKING:  # loaded where -M asks for metrics
+    from kperf.metrics.metric import Chosen
+
+_CSV_BEFORE = (
     *("event", "count", "state", "unit", "running", "group"),
     *("cpu", "core", "cluster", "numa", "socket", "pid", "tid", "comm"),
     *("mean", "stddev", "runs"),
-    *(f"derived.{name}" for name in NAMES),
-    *("raw_count", "enabled_ns", "running_ns"),
 )
+_CSV_AFTER = ("raw_count", "enabled_ns", "running_ns")
 
 # In percent for people, in 0..1 for machines.
 _SHARES = {"miss_rate", "cycle_share"}
@@ -48,12 +50,14 @@ class Measured(NamedTuple):
     interval: int | None = None
     ended: Ended | None = None
     runs: int | None = None  # None: the command was not to be repeated
+    metrics: Sequence[Chosen] = ()  # those that were asked for by name
 
 
 def _derived_words(derived: Sequence[Derived]) -> str:
     parts = []
     for value in derived:
-        number = f"{value.value:.2%}" if value.name in _SHARES else show_value(value.value)
+        is_share = value.is_share or value.name in _SHARES
+        number = f"{value.value:.2%}" if is_share else show_value(value.value)
         parts.append(f"{number} {value.words}")
     return ", ".join(parts)
 
@@ -152,15 +156,36 @@ def _document(
     )
 
 
+def _csv_columns(metrics: Sequence[Chosen]) -> list[str]:
+    names = dict.fromkeys([*NAMES, *(chosen.metric.name for chosen in metrics)])
+    return [*_CSV_BEFORE, *(f"derived.{name}" for name in names), *_CSV_AFTER]
+
+
 def _csv_row(document: dict[str, Any], measured: Measured) -> dict[str, Any]:
     flat = {f"derived.{name}": value for name, value in document["derived"].items()}
     when = {"interval": measured.interval, "start": utc_time(measured.start)}
     return {**when, **document, **flat}
 
 
+def _derived(measured: Measured) -> list[list[Derived]]:
+    """What rows say beside their counts: the metrics that were asked for come first."""
+    rows = measured.rows
+    derived = derive_all(rows, measured.duration_ns)
+    if not measured.metrics:
+        return derived
+    from kperf.report.metrics import metric_values
+
+    asked = metric_values(rows, measured.metrics)
+    return [
+        [*own, *(value for value in usual if value.name not in names)]
+        for own, usual in zip(asked, derived)
+        for names in [{chosen.metric.name for chosen in measured.metrics}]
+    ]
+
+
 def view(measured: Measured, target: Target, machine: kperf.Machine) -> Result:
     """A measurement in every form."""
-    derived = derive_all(measured.rows, measured.duration_ns)
+    derived = _derived(measured)
     documents = [
         _row_document(row, values, with_runs=measured.runs is not None)
         for row, values in zip(measured.rows, derived)
@@ -171,6 +196,6 @@ def view(measured: Measured, target: Target, machine: kperf.Machine) -> Result:
         quality=f"quality: {notes}",
         table=lambda: _table(measured, target, derived),
         document=lambda: _document(measured, target, machine, documents),
-        csv_columns=(*intervals, *_CSV_COLUMNS),
+        csv_columns=(*intervals, *_csv_columns(measured.metrics)),
         csv_rows=lambda: [_csv_row(document, measured) for document in documents],
     )

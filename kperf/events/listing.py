@@ -18,7 +18,7 @@ class ListedEvent(NamedTuple):
     """One event. `encoding` is what it stands for, in the kernel's numbers or a PMU's terms."""
 
     name: str
-    kind: str  # "core", "uncore", "trace" or "software"
+    kind: str  # "core", "uncore", "trace", "software"; or what is no event: a key of OTHER_KINDS
     pmu: str = ""
     description: str = ""
     encoding: str = ""
@@ -130,7 +130,11 @@ def trace_events(machine: Machine) -> Iterator[ListedEvent]:
 
 
 def with_details(event: ListedEvent, machine: Machine) -> ListedEvent:
-    """Adds what takes a read of its own: a tracepoint's number."""
+    """Adds what takes a look of its own: a tracepoint's number, a metric's source."""
+    if event.kind == "metrics":
+        from kperf.metrics.listing import with_source
+
+        return with_source(event, machine)
     if event.kind != "trace":
         return event
     number = machine.trace_id(*event.name.split(":"))
@@ -144,6 +148,32 @@ KINDS = {
     "uncore": uncore_events,
     "trace": trace_events,
     "software": software_events,
+}
+
+
+def _metrics(machine: Machine) -> Iterator[ListedEvent]:
+    from kperf.metrics.listing import listed_metrics
+
+    return listed_metrics(machine)
+
+
+def _devices(machine: Machine) -> Iterator[ListedEvent]:
+    from kperf.device.listing import listed_devices
+
+    return listed_devices(machine)
+
+
+def _bdfs(machine: Machine) -> Iterator[ListedEvent]:
+    from kperf.device.listing import listed_bdfs
+
+    return listed_bdfs(machine)
+
+
+# What is listed where it is asked for, and is no event.
+OTHER_KINDS: dict[str, Callable[[Machine], Iterator[ListedEvent]]] = {
+    "metrics": _metrics,
+    "devices": _devices,
+    "bdf": _bdfs,
 }
 
 

@@ -16,11 +16,15 @@ from kperf.report.counts import CountRow
 
 
 class Derived(NamedTuple):
-    """One value: `name` in machine output, `words` in a table after the number."""
+    """One value: `name` in machine output, `words` in a table after the number.
+
+    `is_share`: in percent for people, in 0..1 for machines.
+    """
 
     name: str
     value: float
     words: str
+    is_share: bool = False
 
 
 class _Ratio(NamedTuple):
