@@ -212,7 +212,7 @@ static void fill_row(struct kp_session *session, struct kp_counts *counts, size_
 }
 
 /* One block for all columns; the widest come first, so each is aligned. */
-static struct kp_counts *create_counts(size_t n)
+struct kp_counts *kp_counts_create(size_t n)
 {
     struct kp_counts *counts = calloc(1, sizeof(*counts));
     char *block = calloc(n + 1, 4 * sizeof(uint64_t) + 4 * sizeof(uint32_t) + 1 + 16);
@@ -243,26 +243,40 @@ void kp_counts_destroy(struct kp_counts *counts)
     free(counts);
 }
 
+static int read_cells(struct kp_session *session, struct kp_counts **out)
+{
+    struct kp_counts *counts = kp_counts_create(session->n_cells);
+    if (counts == NULL)
+        return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for %zu counts", session->n_cells);
+    int rc = read_totals(session, counts);
+    if (rc != 0) { /* nothing was taken: the next read has it all */
+        kp_counts_destroy(counts);
+        return rc;
+    }
+    for (size_t row = 0; row < session->n_cells; row++)
+        fill_row(session, counts, row);
+    *out = counts;
+    return 0;
+}
+
 int kp_session_read(struct kp_session *session, struct kp_counts **out)
 {
     int rc = kp_session_check_owner(session);
     if (rc != 0)
         return rc;
-    struct kp_counts *counts = create_counts(session->n_cells);
-    if (counts == NULL)
-        return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for %zu counts", session->n_cells);
-    rc = read_totals(session, counts);
-    if (rc != 0) { /* nothing was taken: the next read has it all */
-        kp_counts_destroy(counts);
-        return rc;
-    }
     for (size_t i = 0; i < session->n_tasks; i++)
         if (session->tasks[i].id.tid >= 0)
             kp_task_comm(session->tasks[i].id.tid, session->tasks[i].comm);
-    for (size_t row = 0; row < session->n_cells; row++)
-        fill_row(session, counts, row);
-    *out = counts;
-    return 0;
+    return read_cells(session, out);
+}
+
+int kp_session_read_task(struct kp_session *session, const struct kp_session_task *task,
+                         struct kp_counts **out)
+{
+    struct kp_session alone = *session;
+    alone.cells = &session->cells[task->first];
+    alone.n_cells = task->n;
+    return read_cells(&alone, out);
 }
 
 /* ---- times alone, of events that are sampled ---- */

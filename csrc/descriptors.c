@@ -51,6 +51,11 @@ int kp_descriptors_reserve(uint64_t more)
     return in_use + more <= raised.rlim_cur ? 0 : kp_descriptors_exhausted(EMFILE, in_use + more);
 }
 
+int kp_descriptors_reserve_spare(uint64_t more)
+{
+    return kp_descriptors_reserve(more + SPARE);
+}
+
 int kp_descriptors_exhausted(int sys_errno, uint64_t needed)
 {
     struct rlimit limit = {0, 0};

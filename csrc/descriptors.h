@@ -7,6 +7,9 @@
 /* Makes room for `more` descriptors beside those open now, or says how many were needed. */
 int kp_descriptors_reserve(uint64_t more);
 
+/* The same, leaving some to the host program. */
+int kp_descriptors_reserve_spare(uint64_t more);
+
 /* Sets the error for a kernel that ran out while `needed` were to be open. */
 int kp_descriptors_exhausted(int sys_errno, uint64_t needed);
 

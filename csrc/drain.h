@@ -20,6 +20,7 @@ struct kp_drain {
     int (*work)(void *context);   /* called between drains while it returns 1; may be NULL */
     void (*round)(void *context); /* empties all rings in its own way; NULL: each by itself */
     void *context;
+    size_t wake_bytes; /* in a ring that wake the thread; 0: a quarter of it */
     pid_t tid;
     int epoll;
     int wake; /* an eventfd: there is something new to do */

@@ -153,6 +153,38 @@ int kp_session_attach_report(const struct kp_session *session, struct kp_attach_
 int kp_session_read(struct kp_session *session, struct kp_counts **out);
 void kp_counts_destroy(struct kp_counts *counts);
 
+/* ---- counting with rows for those that are born meanwhile ---- */
+
+/* Of the newborn since the opening, those that have no rows; their counts are in the row of the
+ * thread that was there at first. */
+struct kp_offspring_report {
+    uint64_t gone;    /* ended before they could be counted by themselves */
+    uint64_t beyond;  /* no descriptors left for them */
+    uint64_t refused; /* the kernel had no counters for them */
+    uint64_t lost;    /* records of births and ends that went lost */
+};
+
+struct kp_offspring;
+
+/* As kp_session_create, with KP_INHERIT. The first event has KP_EVENT_TRACKING and names all CPUs;
+ * it has no rows. */
+int kp_offspring_create(const struct kp_event *events, size_t n_events,
+                        const struct kp_target *target, uint32_t flags, struct kp_offspring **out);
+void kp_offspring_destroy(struct kp_offspring *offspring);
+
+/* For a forked child, as kp_session_abandon. No fork must come between the opening of a newborn's
+ * counters and their listing: hold before it, go on behind it in the parent. */
+void kp_offspring_abandon(struct kp_offspring *offspring);
+void kp_offspring_hold(struct kp_offspring *offspring);
+void kp_offspring_go_on(struct kp_offspring *offspring);
+struct kp_session *kp_offspring_session(struct kp_offspring *offspring);
+int kp_offspring_enable(struct kp_offspring *offspring);
+int kp_offspring_disable(struct kp_offspring *offspring);
+
+/* As kp_session_read: rows of those that were there, then of the newborn. */
+int kp_offspring_read(struct kp_offspring *offspring, struct kp_counts **out);
+int kp_offspring_report(struct kp_offspring *offspring, struct kp_offspring_report *out);
+
 /* ---- sampling ---- */
 
 enum kp_sampling_flag {

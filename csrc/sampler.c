@@ -87,8 +87,9 @@ static int give_way(void *context, const struct kp_event *event)
     return 1;
 }
 
-static int send_to_ring(void *context, uint32_t index, int32_t cpu, int fd)
+static int send_to_ring(void *context, int32_t tid, uint32_t index, int32_t cpu, int fd)
 {
+    (void)tid;
     struct kp_sampler *sampler = context;
     struct kp_ring *ring;
     uint64_t id;

@@ -234,10 +234,11 @@ static size_t group_size(const struct kp_session *session, size_t leader)
     return n;
 }
 
-static int tell_opened(const struct kp_session *session, size_t index, int32_t cpu, int fd)
+static int tell_opened(const struct kp_session *session, int32_t tid, size_t index, int32_t cpu,
+                       int fd)
 {
     const struct kp_session_hooks *hooks = session->hooks;
-    return hooks == NULL ? 0 : hooks->opened(hooks->context, (uint32_t)index, cpu, fd);
+    return hooks == NULL ? 0 : hooks->opened(hooks->context, tid, (uint32_t)index, cpu, fd);
 }
 
 /* Opens a group for one task on one CPU, or tells that it FELL_APART meanwhile. An event that the
@@ -264,7 +265,7 @@ static int try_group(struct kp_session *session, size_t leader, size_t n, uint32
             return fail_open(session, -fd, index, cpu, id.tid, leader_fd >= 0);
         cell->fd = fd;
         first->opened++;
-        int rc = tell_opened(session, index, cpu, fd);
+        int rc = tell_opened(session, id.tid, index, cpu, fd);
         if (rc != 0)
             return rc;
         if (leader_fd < 0)
@@ -295,7 +296,8 @@ static int needs_clock(const struct kp_session *session, size_t leader)
     if (!has_tasks || n_cpus == 0)
         return 0;
     /* Whom samples are taken of everywhere is enabled the same time on each CPU: that tells it. */
-    if (session->hooks != NULL && n_cpus == (uint32_t)sysconf(_SC_NPROCESSORS_ONLN))
+    if (session->hooks != NULL && !session->hooks->counts &&
+        n_cpus == (uint32_t)sysconf(_SC_NPROCESSORS_ONLN))
         return 0;
     for (size_t i = leader; i < leader + group_size(session, leader); i++)
         if (kp_may_lack_room(&session->events[i]))
@@ -412,7 +414,7 @@ int kp_session_open_task(struct kp_session *session, struct kp_task id)
     return 0;
 }
 
-static struct kp_session_task *find_task(const struct kp_session *session, int32_t tid)
+struct kp_session_task *kp_session_find_task(const struct kp_session *session, int32_t tid)
 {
     for (size_t i = 0; i < session->n_tasks; i++)
         if (session->tasks[i].id.tid == tid)
@@ -422,7 +424,7 @@ static struct kp_session_task *find_task(const struct kp_session *session, int32
 
 void kp_session_close_task(struct kp_session *session, int32_t tid)
 {
-    struct kp_session_task *task = find_task(session, tid);
+    struct kp_session_task *task = kp_session_find_task(session, tid);
     if (task == NULL)
         return;
     uint32_t first = task->first, n = task->n;
@@ -598,6 +600,38 @@ int kp_session_open(const struct kp_event *events, size_t n_events, const struct
     return 0;
 }
 
+int kp_session_create_alike(const struct kp_session *model, struct kp_session **out)
+{
+    struct kp_session *session = calloc(1, sizeof(*session));
+    struct kp_event *events = calloc(model->n_events, sizeof(*events));
+    int rc = session == NULL || events == NULL
+                 ? kp_fail(KP_E_NOMEM, ENOMEM, "no memory for a session")
+                 : 0;
+    if (rc == 0) {
+        memcpy(events, model->events, model->n_events * sizeof(*events));
+        for (size_t i = 0; i < model->n_events; i++)
+            if (events[i].flags & KP_EVENT_TRACKING)
+                events[i].n_cpus = 0; /* one cell, which stays closed */
+        session->owner = model->owner;
+        session->flags = model->flags & ~(uint32_t)(KP_INHERIT | KP_ENABLE_ON_EXEC);
+        session->target = model->target;
+        session->user_only = model->user_only;
+        rc = copy_events(session, events, model->n_events);
+    }
+    for (size_t i = 0; rc == 0 && i < model->n_events; i++) {
+        session->states[i] = model->states[i];
+        if (events[i].flags & KP_EVENT_TRACKING)
+            session->states[i].status.supported = 0;
+    }
+    free(events);
+    if (rc != 0) {
+        kp_session_destroy(session);
+        return rc;
+    }
+    *out = session;
+    return 0;
+}
+
 void kp_session_destroy(struct kp_session *session)
 {
     if (session == NULL)
@@ -640,10 +674,11 @@ static int switch_one(int fd, int clock, unsigned long request)
     return second >= 0 ? ioctl(second, request, 0) : 0;
 }
 
-static int on_every_leader(struct kp_session *session, unsigned long request, const char *what)
+static int on_leaders(struct kp_session *session, size_t from, size_t to, unsigned long request,
+                      const char *what)
 {
     int rc = kp_session_check_owner(session), leading = -1, clock = -1;
-    for (size_t i = 0; rc == 0 && i < session->n_cells; i++) {
+    for (size_t i = from; rc == 0 && i < to; i++) {
         struct kp_cell *cell = &session->cells[i];
         if (cell->members > 0) {
             leading = 1; /* the first open cell of each group leads it */
@@ -657,6 +692,16 @@ static int on_every_leader(struct kp_session *session, unsigned long request, co
                             session->tasks[cell->task].id.tid, what);
     }
     return rc;
+}
+
+static int on_every_leader(struct kp_session *session, unsigned long request, const char *what)
+{
+    return on_leaders(session, 0, session->n_cells, request, what);
+}
+
+int kp_session_enable_task(struct kp_session *session, const struct kp_session_task *task)
+{
+    return on_leaders(session, task->first, task->first + task->n, IOC_ENABLE, "cannot enable");
 }
 
 /* A newborn takes over the state that its maker's counter had a moment before it is linked to the

@@ -7,6 +7,11 @@
 
 #include <sys/types.h>
 
+/* Of a thread's own counter beside its maker's: what its rows have yet to show. */
+struct kp_unshown {
+    uint64_t count, value;
+};
+
 /* One opened counter: an event, for a task or for everybody, on a CPU or wherever the task runs.
  * The members of a group stand behind their leader, those that the machine lacks too (fd -1). */
 struct kp_cell {
@@ -19,6 +24,7 @@ struct kp_cell {
     int clock; /* in a leader: counts the time that its task is on its CPU; -1 where that is not
                   needed */
     uint64_t value, enabled, running; /* as of the last read */
+    struct kp_unshown unshown;
 };
 
 enum { KP_MOST_MEMBERS = 256 };
@@ -30,8 +36,9 @@ struct kp_session_hooks {
     void (*prepare)(void *context, const struct kp_event *event, struct kp_attr *attr);
     /* The kernel refused an event with EINVAL: 1 if it is worth another try. */
     int (*give_way)(void *context, const struct kp_event *event);
-    int (*opened)(void *context, uint32_t event, int32_t cpu, int fd);
+    int (*opened)(void *context, int32_t tid, uint32_t event, int32_t cpu, int fd);
     void *context;
+    int counts; /* its events are read as counters */
 };
 
 struct kp_event_state {
@@ -75,6 +82,15 @@ size_t kp_events_rings(const struct kp_event *events, size_t n_events);
 
 /* Opens every event for a task. KP_E_NO_PROCESS: it is gone, and nothing of it stays. */
 int kp_session_open_task(struct kp_session *session, struct kp_task id);
+
+/* A session of the same events that has no tasks yet, and whose tasks pass nothing on. */
+int kp_session_create_alike(const struct kp_session *model, struct kp_session **out);
+
+/* The task of a thread, or NULL. */
+struct kp_session_task *kp_session_find_task(const struct kp_session *session, int32_t tid);
+
+/* Starts the counters of one task. */
+int kp_session_enable_task(struct kp_session *session, const struct kp_session_task *task);
 
 /* Closes a task's counters, and with them those that its children inherited. */
 void kp_session_close_task(struct kp_session *session, int32_t tid);

@@ -213,8 +213,9 @@ static int set_filter(const struct kp_tracer *tracer, uint32_t index, int32_t cp
     return 0;
 }
 
-static int send_to_ring(void *context, uint32_t index, int32_t cpu, int fd)
+static int send_to_ring(void *context, int32_t tid, uint32_t index, int32_t cpu, int fd)
 {
+    (void)tid;
     struct kp_tracer *tracer = context;
     struct kp_ring *ring;
     int rc = set_filter(tracer, index, cpu, fd);

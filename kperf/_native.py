@@ -110,22 +110,26 @@ def probe(event: Event) -> int:
 # Held while descriptors come and go, so that a fork, which waits for it, finds all of them listed:
 # the child closes its copies of those that stand here, and could not know of others.
 _descriptors = threading.RLock()
-_open_sessions: dict[Any, Callable[[Any], None]] = {}  # with what abandons each
+_open_sessions: dict[Any, type[NativeSession]] = {}
 
 
 def _before_fork() -> None:
     _descriptors.acquire()
+    for session, kind in _open_sessions.items():
+        kind.hold(session)
 
 
 def _after_fork_in_parent() -> None:
+    for session, kind in _open_sessions.items():
+        kind.go_on(session)
     _descriptors.release()
 
 
 def _after_fork_in_child() -> None:
     global _descriptors
     _descriptors = threading.RLock()
-    for session, abandon in _open_sessions.items():
-        abandon(session)
+    for session, kind in _open_sessions.items():
+        kind.abandon(session)
     _open_sessions.clear()
 
 
@@ -171,7 +175,15 @@ class NativeSession:
     _enable = staticmethod(lib.kp_session_enable)
     _disable = staticmethod(lib.kp_session_disable)
     _destroy = staticmethod(lib.kp_session_destroy)
-    _abandon = staticmethod(lib.kp_session_abandon)
+    abandon = staticmethod(lib.kp_session_abandon)
+
+    @staticmethod
+    def hold(raw: Any) -> None:
+        """Before a fork: has no descriptor opened until `go_on`. For those with threads that do."""
+
+    @staticmethod
+    def go_on(raw: Any) -> None:
+        """Behind a fork, in the parent."""
 
     @staticmethod
     def _session_of(raw: Any) -> Any:
@@ -209,7 +221,7 @@ class NativeSession:
             finally:  # a KeyboardInterrupt comes as soon as the core returns, and loses nothing
                 if out[0] != ffi.NULL:
                     self._raw = out[0]
-                    _open_sessions[out[0]] = self._abandon
+                    _open_sessions[out[0]] = type(self)
         del kept
         if failed:
             raise self._explain(last_failure())

@@ -35,7 +35,7 @@ class NativeSampler(NativeSession):
     _enable = staticmethod(lib.kp_sampler_enable)
     _disable = staticmethod(lib.kp_sampler_disable)
     _destroy = staticmethod(lib.kp_sampler_destroy)
-    _abandon = staticmethod(lib.kp_sampler_abandon)
+    abandon = staticmethod(lib.kp_sampler_abandon)
 
     @staticmethod
     def _session_of(raw: Any) -> Any:

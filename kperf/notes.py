@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kperf._native import AttachReport, EventStatus
+from kperf._native_offspring import OffspringReport
 from kperf.events.event import CORE, Event
 from kperf.machine import Machine
 
@@ -41,6 +42,21 @@ def of_events(
 
 def _level(machine: Machine) -> str:
     return f"kernel.perf_event_paranoid is {machine.paranoid}"
+
+
+def of_newborns(report: OffspringReport) -> list[str]:
+    """New threads and children that have no rows."""
+    counted = (
+        (report.gone, "ended before they could be counted by themselves"),
+        (report.beyond, "are beyond the limit of file descriptors (ulimit -n)"),
+        (report.refused, "could not be counted by themselves"),
+        (report.lost, "(or their ends) went unseen, as the buffer was full"),
+    )
+    return [
+        f"{number} new threads {words}: they are in the row of the thread they come from"
+        for number, words in counted
+        if number
+    ]
 
 
 def of_attaching(report: AttachReport) -> list[str]:

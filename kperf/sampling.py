@@ -13,9 +13,8 @@ from kperf.attrs import BranchSampleFilter, EvtAttr, SymbolMode
 from kperf.collection import Collection, Wanted
 from kperf.command import Command
 from kperf.errors import Error, KperfError, error
-from kperf.events.event import SOFTWARE, TRACEPOINT, Event, EventGroup
-from kperf.events.generic import SOFTWARE as SOFTWARE_EVENTS
-from kperf.events.generic import TYPE_SOFTWARE
+from kperf.events.event import TRACEPOINT, Event, EventGroup
+from kperf.events.tracking import TRACKING
 from kperf.machine import Machine
 from kperf.request import check_period
 from kperf.samples import SampleData, Shown
@@ -79,20 +78,6 @@ def _check_branches(branch_filter: int) -> None:
             "the branch filter names whose branches, but not which",
             hint="add KPERF_SAMPLE_BRANCH_ANY, or another kind of branch",
         )
-
-
-_TRACKING = EventGroup(
-    (
-        Event(
-            "dummy",
-            SOFTWARE,
-            TYPE_SOFTWARE,
-            SOFTWARE_EVENTS["dummy"].config,
-            tracks=True,
-        ),
-    ),
-    -1,
-)
 
 
 class Sampling(Collection):
@@ -194,7 +179,7 @@ class Sampling(Collection):
         ]
         raw = any(event.kind == TRACEPOINT for group in rated for event in group.events)
         self._options = self._options._replace(raw=raw)
-        return [_TRACKING, *rated]
+        return [TRACKING, *rated]
 
     def _cpus_of(self, event: Event) -> Sequence[int]:
         """A ring that children inherit needs an event on one CPU: so each task on every CPU."""

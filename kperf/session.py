@@ -6,11 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from kperf import notes
 from kperf._native import EventStatus, Failure, NativeSession
+from kperf._native_offspring import NativeOffspring
 from kperf.collection import Collection, Wanted
 from kperf.command import Command
 from kperf.data import PmuData, Quality
 from kperf.errors import Error, KperfError, error
+from kperf.events.event import Event, EventGroup
+from kperf.events.tracking import TRACKING
+from kperf.request import Target
 
 if TYPE_CHECKING:  # its enumerations cost a start-up that most commands need not pay
     from kperf.attrs import EvtAttr
@@ -23,6 +28,9 @@ class Counting(Collection):
     an event in `groups` (-1: none). Whom: `pids` (with all their threads, present and future, and
     their children), `tids`, a held `command`, a `cgroup`; on `cpus` alone where given. Neither: all
     processes on every online CPU.
+    `include_new_fork` gives threads and children that are born meanwhile rows of their own; what
+    they do before the kernel's word of their birth arrives stays in the row of the thread they come
+    from, so that the rows add up to the exact total.
     unsupported: "error" raises `NotSupportedError` naming every event that the machine lacks, "row"
     gives rows in that state.
 
@@ -54,40 +62,71 @@ class Counting(Collection):
                 f"unsupported={unsupported!r} means nothing",
                 hint="use 'error' or 'row'",
             )
-        self._keeps_unsupported = unsupported == "row"
-        self._include_new_fork = include_new_fork
-        super().__init__(
-            Wanted(
-                events,
-                groups,
-                exclude_user,
-                exclude_kernel,
-                pids,
-                tids,
-                cpus,
-                command,
-                cgroup,
-                inherit,
-                enable_on_exec,
+        if include_new_fork and not inherit:
+            raise error(
+                Error.INVALID_ARGUMENT,
+                "include_new_fork asks for the newborn, and inherit=False leaves them out",
+                hint="leave one of them out",
             )
+        self._keeps_unsupported = unsupported == "row"
+        self._follows = include_new_fork
+        self._not_followed = ""
+        wanted = Wanted(
+            events,
+            groups,
+            exclude_user,
+            exclude_kernel,
+            pids,
+            tids,
+            cpus,
+            command,
+            cgroup,
+            inherit,
+            enable_on_exec,
         )
+        try:
+            super().__init__(wanted)
+        except KperfError as failure:
+            if not include_new_fork or failure.code != Error.TOO_MANY_FILES:
+                raise
+            self._follows = False
+            self._not_followed = (
+                "new threads are counted in the row of the thread they come from, as following "
+                f"them takes too much: {failure.message}"
+            )
+            super().__init__(wanted)
+
+    def _check_target(self, wanted: Wanted) -> Target:
+        target = super()._check_target(wanted)
+        self._follows = self._follows and target.has_tasks
+        return target
+
+    def _shape(self, groups: list[EventGroup]) -> list[EventGroup]:
+        return [TRACKING, *groups] if self._follows else groups
+
+    def _cpus_of(self, event: Event) -> Sequence[int]:
+        return self.machine.online_cpus if event.tracks else super()._cpus_of(event)
 
     def _make_session(self, explain: Callable[[Failure], KperfError]) -> NativeSession:
-        return NativeSession(explain)
+        self._offspring = NativeOffspring(explain) if self._follows else None
+        return self._offspring or NativeSession(explain)
 
     def _accept(self, statuses: Sequence[EventStatus]) -> None:
         if not self._keeps_unsupported:
             self._require_all(statuses)
 
     def _own_notes(self) -> list[str]:
-        if not self._include_new_fork:
-            return []
-        return ["new threads are counted in the row of the thread that made them"]
+        return [self._not_followed] if self._not_followed else []
 
     def read(self) -> PmuData:
         """The counts since the last read (the first: since the opening), enabled or not."""
         counts = self._session.read()
-        return PmuData(counts, self._infos, self.topology, time.monotonic_ns(), Quality(self.notes))
+        told = (
+            [*self.notes, *notes.of_newborns(self._offspring.report())]
+            if self._offspring
+            else (self.notes)
+        )
+        return PmuData(counts, self._infos, self.topology, time.monotonic_ns(), Quality(told))
 
     def __enter__(self) -> Counting:
         return self
