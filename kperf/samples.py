@@ -180,8 +180,6 @@ class Stacks:
 
     def _expand(self, symbols: list[Symbol]) -> None:
         """Gives the functions of frames that hold inlined ones numbers of their own."""
-        if not self._shown.call_stack:
-            return
         for frame in range(1, self._raw.n_frames):
             functions = symbols[frame].expanded
             if functions:
@@ -195,7 +193,11 @@ class Stacks:
             return _NoResolver()
         from kperf.symbols.resolver import Resolver
 
-        return Resolver(self._machine, lines=self._shown.symbol_mode == _WITH_LINES)
+        return Resolver(
+            self._machine,
+            lines=self._shown.symbol_mode == _WITH_LINES,
+            inlined=self._shown.call_stack,
+        )
 
     def _frames_by_mapping(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}

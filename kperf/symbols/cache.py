@@ -21,6 +21,8 @@ def cache_dir() -> str:
 def write(path: str, data: bytes) -> None:
     """Puts `data` at `path`, whole or not at all. A cache that cannot be written is no error."""
     folder = os.path.dirname(path)
+    if len(data) > _MAX_TOTAL:
+        return
     with contextlib.suppress(OSError):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         _make_room(folder, len(data))
@@ -36,14 +38,19 @@ def write(path: str, data: bytes) -> None:
 
 def _make_room(folder: str, size: int) -> None:
     """Removes what was used longest ago, until `size` more bytes fit."""
+    files = []
     with os.scandir(folder) as entries:
-        files = [(entry.stat(), entry.path) for entry in entries if entry.is_file()]
-    total = size + sum(info.st_size for info, _ in files)
-    for info, path in sorted(files, key=lambda file: file[0].st_mtime):
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # another process does so as well
+                info = entry.stat(follow_symlinks=False)
+                files.append((info.st_mtime, info.st_size, entry.path))
+    total = size + sum(own for _, own, _ in files)
+    for _, own, path in sorted(files):
         if total <= _MAX_TOTAL:
             break
-        os.unlink(path)
-        total -= info.st_size
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        total -= own
 
 
 def seal(data: bytes) -> bytes:
@@ -67,3 +74,12 @@ def read(path: str) -> bytes | None:
     with contextlib.suppress(OSError):
         os.utime(path)
     return data
+
+
+def version(path: str) -> tuple[int, int]:
+    """Changes whenever another file is put at `path`, and not when it is read."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return 0, 0
+    return info.st_ino, info.st_size

@@ -118,27 +118,39 @@ _READERS: dict[int, Callable[[Cursor], _Value]] = {
 }
 
 
-def file_paths(
-    section: bytes, program: int, texts: Mapping[int, bytes], directory: Callable[[], bytes]
-) -> dict[int, str]:
-    """The files of the line program at an offset, by their numbers.
+class FileTable:
+    """The files of a line program.
 
-    `directory` tells where the compiler ran: programs before version 5 do not.
+    section, program  .debug_line, and where in it the program begins
+    texts             the sections that forms of texts point into
+    directory         tells where the compiler ran: programs before version 5 do not
     """
-    unit = Cursor(section, program).unit()
-    version = unit.number(2)
-    if version >= 5:
-        unit.number(2)
-    unit.number(unit.wide)
-    unit.take(5 if version >= 4 else 4)
-    unit.take(max(unit.number(1) - 1, 0))
-    directories, files = _tables(unit, texts) if version >= 5 else _old_tables(unit, directory())
-    paths = {}
-    for number, (name, folder) in files.items():
-        parent = directories[folder] if folder < len(directories) else b""
-        path = os.path.join(directories[0] if directories else b"", parent, name)
-        paths[number] = os.fsdecode(os.path.normpath(path)) if path else ""
-    return paths
+
+    def __init__(
+        self,
+        section: bytes,
+        program: int,
+        texts: Mapping[int, bytes],
+        directory: Callable[[], bytes],
+    ) -> None:
+        unit = Cursor(section, program).unit()
+        version = unit.number(2)
+        if version >= 5:
+            unit.number(2)
+        unit.number(unit.wide)
+        unit.take(5 if version >= 4 else 4)
+        unit.take(max(unit.number(1) - 1, 0))
+        tables = _tables(unit, texts) if version >= 5 else _old_tables(unit, directory())
+        self._directories, self._files = tables
+
+    def path(self, number: int) -> str:
+        """The path of a file; "" where the table has no such file."""
+        if number not in self._files:
+            return ""
+        name, folder = self._files[number]
+        parents = self._directories[:1] + self._directories[folder : folder + 1]
+        path = os.path.join(b"", *parents, name)
+        return os.fsdecode(os.path.normpath(path)) if path else ""
 
 
 _Tables = tuple[list[bytes], dict[int, tuple[bytes, int]]]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from kperf.symbols import cache
@@ -19,6 +20,8 @@ from kperf.symbols.places import Row, pack, unpack
 
 DEBUG_INFO_LIMIT = 512 << 20
 _PATIENCE = 120.0  # seconds for one module: 512 MB of DWARF take about 20
+
+_MOST_ROWS = 1 << 18  # kept of one file, the latest ones: about 20 MB
 
 _BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -31,8 +34,10 @@ class _Worker:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        # -I: neither the working directory nor the environment may put modules in the way
-        command = [sys.executable or "python3", "-I", "-c", _BOOTSTRAP, json.dumps(_import_path())]
+        # Neither the working directory nor the environment may put modules in the way (-I); our
+        # import path is all it needs (-S).
+        python = sys.executable or "python3"
+        command = [python, "-I", "-S", "-c", _BOOTSTRAP, json.dumps(_import_path())]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -88,9 +93,10 @@ class _Rows:
 
     def __init__(self, folder: str, build_id: bytes) -> None:
         self._path = os.path.join(folder, f"{build_id.hex()}.rows") if folder and build_id else ""
-        self.known: dict[int, Row] = self._load() if self._path else {}
+        self.known = self._load()
 
     def _load(self) -> dict[int, Row]:
+        self._version = cache.version(self._path)
         data = cache.unseal(cache.read(self._path) or b"")
         if data is None:
             return {}
@@ -101,9 +107,15 @@ class _Rows:
             return {}
 
     def save(self) -> None:
-        if self._path:
-            stored = {"addresses": list(self.known), **pack(self.known.values())}
-            cache.write(self._path, cache.seal(json.dumps(stored).encode()))
+        """Keeps them, beside what other processes kept meanwhile."""
+        if not self._path:
+            return
+        if cache.version(self._path) != self._version:
+            self.known = {**self._load(), **self.known}
+        kept = dict(islice(self.known.items(), max(0, len(self.known) - _MOST_ROWS), None))
+        stored = {"addresses": list(kept), **pack(kept.values())}
+        cache.write(self._path, cache.seal(json.dumps(stored).encode()))
+        self._version = cache.version(self._path)
 
 
 class LineReader:

@@ -7,6 +7,7 @@ rows of the addresses as `places` packs them, or `error`.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -120,6 +121,7 @@ def main() -> None:
     """Answers until nobody asks any more."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    gc.disable()  # rows make no cycles
     sources = _Sources()
     for line in sys.stdin.buffer:
         try:

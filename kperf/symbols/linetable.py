@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from kperf._core import ffi, lib
-from kperf.symbols.dwarf import directories_of_programs, file_paths
+from kperf.symbols.dwarf import FileTable, directories_of_programs
 from kperf.symbols.elf import COMPRESSED_SECTION, ElfFile
 from kperf.symbols.image import FileImage
 
@@ -25,7 +25,7 @@ class LineTable:
 
     def __init__(self, path: str) -> None:
         self._elf = ElfFile(FileImage(path))
-        self._files: dict[int, dict[int, str]] = {}
+        self._tables: dict[int, FileTable] = {}
 
     def places(self, addresses: Sequence[int]) -> dict[int, tuple[str, int]]:
         """File and line of those of the file's own addresses that the programs tell of."""
@@ -41,11 +41,11 @@ class LineTable:
         }
 
     def _file(self, program: int, number: int) -> str:
-        if program not in self._files:
-            self._files[program] = file_paths(
+        if program not in self._tables:
+            self._tables[program] = FileTable(
                 self._lines, program, self._texts, lambda: self._directories.get(program, b"")
             )
-        return self._files[program].get(number, "")
+        return self._tables[program].path(number)
 
     @cached_property
     def _lines(self) -> bytes:

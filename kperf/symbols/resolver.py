@@ -57,9 +57,11 @@ class Resolver:
 
     notes       one sentence for each thing that could not be used: its cause and its fix
     unresolved  addresses that got no name
+
+    With `lines` the symbols tell files and lines, with `inlined` also what was inlined there.
     """
 
-    def __init__(self, machine: Machine, *, lines: bool) -> None:
+    def __init__(self, machine: Machine, *, lines: bool, inlined: bool = False) -> None:
         self.notes: list[str] = []
         self.unresolved = 0
         self._machine = machine
@@ -67,6 +69,7 @@ class Resolver:
         self._modules: dict[object, Module | None] = {}
         self._perf_maps = PerfMaps(self._root)
         self._lines = _line_reader() if lines else None
+        self._inlined = inlined
         self._kernel: KernelSymbols | None = None
         self._made_at = monotonic()
         self._noted: set[tuple[str, str]] = set()
@@ -179,12 +182,7 @@ class Resolver:
             )
         own = places.less(bias)
         found = own.entries(module.lookup)
-        symbols = [
-            _symbol(address, name, entry, bias)
-            if entry is not None
-            else _unknown(address, name, mapping, address - bias)
-            for address, entry in zip(places.addresses, found)
-        ]
+        symbols = _symbols(places.addresses, found, mapping, bias, bias)
         if module.is_stripped and None in found:
             self._note(
                 name,
@@ -208,7 +206,10 @@ class Resolver:
             self._note(name, _as_bad(cause))
             return
         for symbol, row in zip(symbols, rows):
-            _place(symbol, row)
+            if row:
+                symbol.fileName, symbol.lineNum = row[0].file, row[0].line
+        if self._inlined:
+            _expand(symbols, rows)
 
     def _jit_symbols(self, mapping: Mapping, places: _Places) -> list[Symbol]:
         """Symbols of code that no file holds, or none that can be read."""
@@ -219,13 +220,8 @@ class Resolver:
                 found = places.entries(index.lookup)
         except (BadFile, OSError, MemoryError) as cause:
             self._note(f"/tmp/perf-{mapping.pid}.map", _as_bad(cause))
-        name = mapping.plain_path
-        return [
-            _symbol(address, name, entry, 0)
-            if entry is not None
-            else _unknown(address, name, mapping, address - mapping.start + mapping.offset)
-            for address, entry in zip(places.addresses, found)
-        ]
+        first = mapping.start - mapping.offset
+        return _symbols(places.addresses, found, mapping, 0, first)
 
 
 def _line_reader() -> LineReader:
@@ -246,30 +242,40 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def _symbol(address: int, module: str, entry: Entry, bias: int) -> Symbol:
+def _symbols(
+    addresses: Sequence[int],
+    found: Sequence[Entry | None],
+    mapping: Mapping,
+    bias: int,
+    first: int,
+) -> list[Symbol]:
+    """Symbols of what was found at addresses of a mapping; `first` is where unknown ones begin."""
     from kperf.symbols.demangle import demangle
 
-    raw = _text(entry.name)
-    start = entry.start + bias
-    return Symbol(address, module, demangle(raw), raw, address - start, start, entry.end + bias)
+    module, symbols = mapping.plain_path, []
+    for address, entry in zip(addresses, found):
+        if entry is None:
+            unknown = (UNKNOWN, "", address - first, mapping.start, mapping.end)
+            symbols.append(Symbol(address, module, *unknown))
+            continue
+        raw, start = _text(entry.name), entry.start + bias
+        code = (address - start, start, entry.end + bias)
+        symbols.append(Symbol(address, module, demangle(raw), raw, *code))
+    return symbols
 
 
-def _place(symbol: Symbol, row: Row) -> None:
-    """Has a symbol tell its source line, and the functions that were inlined there."""
-    if row:
-        symbol.fileName, symbol.lineNum = row[0].file, row[0].line
-    if len(row) > 1 and symbol.resolved:
-        calls = [_inlined(symbol, place) for place in row[:-1]]
-        symbol.expanded = (*calls, _copy(symbol, row[-1]))
-
-
-def _inlined(symbol: Symbol, place: Place) -> Symbol:
+def _expand(symbols: Sequence[Symbol], rows: Sequence[Row]) -> None:
+    """Has symbols tell the functions that were inlined where they are."""
     from kperf.symbols.demangle import demangle
 
-    call = _copy(symbol, place)
-    call.symbolName, call.mangleName = demangle(place.function), place.function
-    call.inlined = True
-    return call
+    for symbol, row in zip(symbols, rows):
+        if len(row) < 2 or not symbol.resolved:
+            continue
+        calls = [_copy(symbol, place) for place in row]
+        for call, place in zip(calls[:-1], row):
+            call.symbolName, call.mangleName = demangle(place.function), place.function
+            call.inlined = True
+        symbol.expanded = tuple(calls)
 
 
 def _copy(symbol: Symbol, place: Place) -> Symbol:
@@ -285,10 +291,6 @@ def _copy(symbol: Symbol, place: Place) -> Symbol:
     )
     copy.fileName, copy.lineNum = place.file, place.line
     return copy
-
-
-def _unknown(address: int, module: str, mapping: Mapping, offset: int) -> Symbol:
-    return Symbol(address, module, UNKNOWN, "", offset, mapping.start, mapping.end)
 
 
 def _kernel_symbol(address: int, entry: Entry | None) -> Symbol:

@@ -83,7 +83,7 @@ def mapping_of(path: object, *, pid: int = 0, build_id: bytes = b"", at: int = B
 
 
 def resolver(*, lines: bool = False, root: str = "/") -> Resolver:
-    return Resolver(Machine(root), lines=lines)
+    return Resolver(Machine(root), lines=lines, inlined=True)
 
 
 class Named(NamedTuple):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -63,6 +67,55 @@ def test_lines_as_addr2line_has_them(tmp_path: Path, flags: tuple[str, ...]) -> 
     found, notes = _lines(program, addresses)
     assert notes == []
     assert sum(a == b for a, b in zip(found, expected)) >= 0.99 * len(addresses)
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Much of kperf's own core, as it is compiled for speed: functions inlined everywhere."""
+    folder = tmp_path_factory.mktemp("core")
+    sources = Path(__file__).parents[2].glob("csrc/*.c")
+    largest = sorted(sources, key=lambda source: -source.stat().st_size)[:6]
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-fPIC", "-w", '-DKPERF_VERSION="test"']
+    run("gcc", *flags, "-shared", *largest, "-o", folder / "core.so", "-Wl,--build-id", "-pthread")
+    return folder / "core.so"
+
+
+def _same_places(program: Path, addresses: list[int]) -> float:
+    """The share of addresses that have addr2line's line; it writes paths as they were given."""
+    found, notes = _lines(program, addresses)
+    assert notes == []
+    judged = [(os.path.normpath(file), line) for file, line in addr2line(program, addresses)]
+    return sum(a == b for a, b in zip(found, judged)) / len(addresses)
+
+
+def test_thousands_of_lines_of_a_large_library(core: Path) -> None:
+    functions = [s for s in nm(core) if s.name.startswith("kp_") and s.size]
+    chosen = random.Random(6)
+    addresses = [s.start + chosen.randrange(s.size) for s in chosen.choices(functions, k=5000)]
+    assert _same_places(core, addresses) >= 0.99
+
+
+def _python_library() -> Path | None:
+    """This interpreter's code, where it has debug information."""
+    variables = (sysconfig.get_config_var(name) for name in ("LIBDIR", "INSTSONAME"))
+    for file in (Path(*map(str, variables)), Path(sys.executable).resolve()):
+        if file.is_file() and file.suffix != ".a" and ".debug_info" in run("readelf", "-SW", file):
+            return file
+    return None
+
+
+def test_lines_of_the_interpreter() -> None:
+    library = _python_library()
+    if library is None:
+        pytest.skip("this interpreter was built without debug information")
+    functions = [s for s in nm(library) if s.size > 16]
+    chosen = random.Random(7)
+    addresses = [s.start + chosen.randrange(s.size) for s in chosen.choices(functions, k=5000)]
+    found, _ = _lines(library, addresses)
+    judged = addr2line(library, addresses)
+    # addr2line takes lines of #included files for the including file's here and there
+    same = sum(a[1] == b[1] for a, b in zip(found, judged))
+    assert same >= 0.99 * len(addresses)
 
 
 NESTED = r"""
@@ -161,6 +214,67 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     left = sorted(file.name for file in (tmp_path / "bounded").iterdir())
     assert len(left) == 3
     assert left[-1] == "9"
+
+
+def test_nothing_larger_than_the_cache_clears_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_MAX_TOTAL", 1000)
+    cache.write(str(tmp_path / "small"), bytes(300))
+    cache.write(str(tmp_path / "large"), bytes(1001))
+    assert [file.name for file in tmp_path.iterdir()] == ["small"]
+
+
+def test_the_rows_of_a_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compile_c(tmp_path / "program", "-Wl,--build-id")
+    monkeypatch.setattr("kperf.symbols.lines._MOST_ROWS", 10)
+    addresses = sorted(set(_addresses(program, 60)))
+    first = _lines(program, addresses)
+    assert len(addresses) > 20
+    kept = next((tmp_path / "cache/kperf/lines").iterdir()).read_bytes().partition(b"\n")[2]
+    assert json.loads(kept)["addresses"] == addresses[-10:]
+    assert _lines(program, addresses) == first
+
+
+CONCURRENT = """
+import json, sys
+from symbols.elfs import BIAS, mapping_of, resolver
+addresses = json.loads(sys.argv[2])
+sys.stdin.read(1)  # all at once
+for part in range(0, len(addresses), 20):
+    names = resolver(lines=True)
+    wanted = [BIAS + address for address in addresses[part : part + 20]]
+    found = names.symbols(mapping_of(sys.argv[1]), wanted)
+    names.close()
+    print(json.dumps([(symbol.fileName, symbol.lineNum) for symbol in found]))
+"""
+
+
+def test_processes_share_the_cache(tmp_path: Path) -> None:
+    program = compile_c(tmp_path / "program", "-Wl,--build-id")
+    addresses = sorted(set(_addresses(program, 100)))
+    expected = dict(zip(addresses, addr2line(program, addresses)))
+    orders = [addresses, addresses[::-1], addresses[::2] + addresses[1::2]]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CONCURRENT, program, json.dumps(order)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+        )
+        for order in orders
+    ]
+    for order, process in zip(orders, processes):
+        out, _ = process.communicate("go")
+        assert process.returncode == 0
+        found = [tuple(place) for line in out.splitlines() for place in json.loads(line)]
+        assert found == [expected[address] for address in order]
+    kept = [file.name for file in (tmp_path / "cache/kperf").rglob("*") if file.is_file()]
+    assert len([name for name in kept if name.endswith(".rows")]) == 1
+    assert not [name for name in kept if name.startswith(".new-")]
 
 
 def test_too_much_debug_information_is_told(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from symbols.elfs import BIAS, addr2line, compile_c, mapping_of, nm, resolver, run
 
-from kperf.symbols.dwarf import Cursor, directories_of_programs, file_paths
+from kperf.symbols.dwarf import Cursor, FileTable, directories_of_programs
 from kperf.symbols.image import BadFile
 from kperf.symbols.linetable import LineTable
 
@@ -142,6 +142,6 @@ def test_endless_numbers_and_tables() -> None:
     unit = header + b"\x00\xff\xff\xff\x7f"  # 2**28 directories of no bytes each
     section = len(unit).to_bytes(4, "little") + unit
     with pytest.raises(ValueError, match="files"):
-        file_paths(section, 0, {}, bytes)
+        FileTable(section, 0, {}, bytes)
     assert directories_of_programs(b"\xff" * 64, b"", {}) == {}
     assert directories_of_programs(b"\x08\x00\x00\x00\x04\x00" + bytes(6), b"", {}) == {}
