@@ -137,10 +137,13 @@ def random_addresses(symbols: list[Named], number: int, seed: int = 1) -> list[i
 
 
 @contextmanager
-def running(path: object) -> Iterator[tuple[int, dict[str, int]]]:
-    """A C_PROGRAM that waits: its pid, and where its functions are."""
+def running(path: object, *before: str) -> Iterator[tuple[int, dict[str, int]]]:
+    """A C_PROGRAM that waits: its pid, and where its functions are.
+
+    `before` is a command that makes the process, and becomes what its last arguments say.
+    """
     process = subprocess.Popen(
-        [str(path), "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*before, str(path), "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:

@@ -6,7 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from symbols.elfs import BIAS, compile_c, live_mapping, mapping_of, nm, resolver, running
+import pytest
+from symbols.elfs import BIAS, compile_c, live_mapping, mapping_of, nm, resolver, run, running
 
 from kperf.symbols.elf import ElfFile
 from kperf.symbols.image import FileImage
@@ -58,6 +59,41 @@ def test_a_replaced_program_that_is_gone(tmp_path: Path) -> None:
     assert str(program) in names.notes[0]
     names.symbols(mapping, [BIAS + start])
     assert len(names.notes) == 1
+
+
+def _in_a_container(program: Path, folder: Path) -> tuple[str, ...]:
+    """A command that runs its arguments where a file system of its own, with the program, is."""
+    script = f'mount -t tmpfs none "{folder}" && cp "{program}" "{folder}" && exec "$@"'
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
+
+
+@pytest.mark.parametrize("decoy", [True, False])
+def test_a_program_that_only_its_container_has(tmp_path: Path, decoy: bool) -> None:
+    program, folder = compile_c(tmp_path / "program"), tmp_path / "inside"
+    folder.mkdir()
+    if decoy:
+        compile_c(folder / "program", source=OTHER)
+    with running(folder / "program", *_in_a_container(program, folder)) as (pid, places):
+        assert (folder / "program").exists() == decoy  # what we see there is another one
+        names = resolver()
+        mapping = live_mapping(pid, places["leaf"])
+        assert mapping.path == str(folder / "program")
+        assert names.symbols(mapping, [places["leaf"]])[0].symbolName == "leaf"
+        assert names.notes == []
+
+
+def test_the_debug_file_of_a_container_s_program(tmp_path: Path) -> None:
+    program, folder = compile_c(tmp_path / "program"), tmp_path / "inside"
+    folder.mkdir()
+    run("objcopy", "--only-keep-debug", program, tmp_path / "program.debug")
+    run("strip", program)
+    run("objcopy", f"--add-gnu-debuglink={tmp_path / 'program.debug'}", program)
+    *unshare, script, name = _in_a_container(program, folder)
+    script = script.replace("&& exec", f'&& cp "{tmp_path}/program.debug" "{folder}" && exec')
+    with running(folder / "program", *unshare, script, name) as (pid, places):
+        (tmp_path / "program.debug").unlink()
+        found = resolver().symbols(live_mapping(pid, places["middle"]), [places["middle"]])
+        assert found[0].symbolName == "middle"
 
 
 def test_the_build_id_decides_where_it_is_known(tmp_path: Path) -> None:

@@ -17,11 +17,6 @@ from kperf.symbols import cache
 from kperf.symbols.lines import LineReader
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def _addresses(program: Path, number: int = 500) -> list[int]:
     functions = [s for s in nm(program) if s.name.startswith(("f", "leaf", "middle", "main"))]
     functions = [s for s in functions if s.name != "frame_dummy" and s.size]

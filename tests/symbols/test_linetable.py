@@ -62,6 +62,21 @@ def test_lines_of_every_address(tmp_path: Path, compiler: str, flags: tuple[str,
     assert LineTable(str(program)).places([0, 1, 8, 2**64 - 1]) == {}
 
 
+def test_lines_stay_where_the_rest_was_split_off(tmp_path: Path) -> None:
+    """-gsplit-dwarf leaves the line programs in the file; what it takes away may be lost."""
+    (tmp_path / "split").mkdir()
+    whole = compile_c(tmp_path / "program", "-O2", source=SOURCE)
+    split = compile_c(tmp_path / "split/program", "-O2", "-gsplit-dwarf", source=SOURCE)
+    for file in split.parent.glob("*.dwo"):
+        file.unlink()
+    addresses = _every_address(whole)
+    assert addresses == _every_address(split)
+    names = resolver(lines=True)
+    found = names.symbols(mapping_of(split), [BIAS + address for address in addresses])
+    names.close()
+    assert [symbol.lineNum for symbol in found] == [n for _, n in addr2line(whole, addresses)]
+
+
 @pytest.mark.parametrize("version", [4, 5])
 def test_relative_paths_begin_where_the_compiler_ran(tmp_path: Path, version: int) -> None:
     (tmp_path / "inner").mkdir()
