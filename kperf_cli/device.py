@@ -169,7 +169,8 @@ def _measure(ctx: click.Context, settings: _Settings, given: dict[str, Any]) -> 
         given,
         no_color=ctx.obj["no_color"],
         live=settings.timing.interval is not None,
-        in_place=settings.timing.interval is not None,
+        # A command that writes to the same terminal would be drawn over.
+        in_place=settings.timing.interval is not None and not settings.target.argv,
         after_command=bool(settings.target.argv),
     )
     measurement = _Measurement(

@@ -7,13 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 import kperf
 from kperf_cli.sinks import CannotWriteError, cannot_write, open_sink
 from kperf_cli.words import one_line
+
+if TYPE_CHECKING:  # rich takes its time, and a pipe has no use for it
+    from kperf_cli.screen import Screen
 
 SCHEMA = 1
 
@@ -177,74 +180,6 @@ def _plain_text(result: Result) -> str:
     return "\n".join([*lines, "", one_line(result.quality), ""])
 
 
-def _narrowest(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int:
-    """The width below which even numbers and names must go over several lines."""
-    folded = 12
-    return sum(
-        folded if column.folds else 2 + max([len(column.title), *(len(row[i]) for row in cells)])
-        for i, column in enumerate(columns)
-    )
-
-
-def _drawn(result: Result, width: int) -> list[Any]:
-    """A result as rich draws it: title, table and quality with empty lines between them."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    table = result.table()
-    drawn = RichTable(box=None, header_style="bold cyan", pad_edge=False, padding=(0, 2, 0, 0))
-    cells = [[one_line(cell) for cell in row] for row in table.rows]
-    is_wide = _narrowest(table.columns, cells) <= width
-    for column in table.columns:
-        drawn.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            overflow="fold",
-            no_wrap=is_wide and not column.folds,
-        )
-    for row in cells:
-        drawn.add_row(*map(Text, row))
-    title = Text(one_line(table.title), style="bold")
-    return [title, "", drawn, "", Text(one_line(result.quality), style="dim")]
-
-
-class _Screen:
-    """A terminal: results one below the other, or each in the place of the one before."""
-
-    def __init__(self, stream: IO[str], *, in_place: bool, no_color: bool) -> None:
-        from rich.console import Console
-
-        self._console = Console(
-            file=stream,
-            highlight=False,
-            soft_wrap=False,
-            no_color=no_color or None,
-            color_system=None if no_color else "auto",
-        )
-        self._live: Any = None
-        if in_place and not self._console.is_dumb_terminal:
-            from rich.live import Live
-
-            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
-            self._live.start()
-
-    def show(self, result: Result) -> None:
-        parts = _drawn(result, self._console.width)
-        if self._live is None:
-            for part in parts:
-                self._console.print(part)
-            return
-        from rich.console import Group
-
-        self._live.update(Group(*parts), refresh=True)
-
-    def close(self) -> None:
-        """Leaves the last result on the screen, and the cursor below it."""
-        if self._live is not None:
-            self._live.vertical_overflow = "visible"
-            self._live.stop()
-
-
 def _csv_cell(value: Any) -> Any:
     if value is None:
         return ""
@@ -252,6 +187,11 @@ def _csv_cell(value: Any) -> Any:
 
 
 # ---- where it goes ----
+
+
+def can_go_back() -> bool:
+    """Whether the terminal can draw over what it has shown."""
+    return os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def _stdout_has_text() -> bool:
@@ -303,8 +243,8 @@ class Output:
         self._sink = open_sink(path, fd, live=live, as_utf8=self.form != TEXT)
         self._on_terminal = self._to_stdout and sys.stdout.isatty()
         colorless = no_color or bool(os.environ.get("NO_COLOR"))
-        self._in_place = in_place and self._on_terminal and self.form == TEXT
-        self._screen: _Screen | None = None
+        self._in_place = in_place and self._on_terminal and can_go_back()
+        self._screen: Screen | None = None
         self._rich = self._on_terminal and (self._in_place or not colorless)
         self._colorless = colorless
 
@@ -375,7 +315,9 @@ class Output:
             self._sink.stream.write(_plain_text(result))
             return
         if self._screen is None:
-            self._screen = _Screen(
+            from kperf_cli.screen import Screen
+
+            self._screen = Screen(
                 self._sink.stream, in_place=self._in_place, no_color=self._colorless
             )
         self._screen.show(result)

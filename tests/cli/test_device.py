@@ -141,6 +141,34 @@ def test_a_terminal_is_drawn_in_place(terminal: Open) -> None:
     assert done.out.rstrip().endswith("\x1b[?25h")  # and the cursor is back
 
 
+@needs_tsc
+@pytest.mark.parametrize(
+    ("arguments", "env"), [((), {"TERM": "dumb"}), (("--", "sleep", "0.35"), {})]
+)
+def test_a_terminal_that_cannot_be_drawn_over_has_blocks(
+    terminal: Open, arguments: tuple[str, ...], env: dict[str, str]
+) -> None:
+    """One that knows no way back, and one that a command writes to as well."""
+    from cli.processes import KPERF
+
+    call = [KPERF, "device", "tsc", "-I", "100", "--interval-count", "2", *arguments]
+    done = terminal(*call, env=env).finish()
+    assert "\x1b[1A" not in done.out
+    assert done.out.count("quality: ") == 2
+    assert "\n\n" in done.out.partition("quality: ")[2]
+
+
+@needs_tsc
+def test_in_place_without_colour(terminal: Open) -> None:
+    from cli.processes import KPERF
+
+    done = terminal(
+        KPERF, "--no-color", "device", "tsc", "-I", "100", "--interval-count", "2"
+    ).finish()
+    assert "\x1b[1A" in done.out
+    assert "\x1b[1m" not in done.out
+
+
 # ---- refusals ----
 
 
@@ -189,7 +217,7 @@ def test_what_a_kunpeng_has(kperf: Run, gen2: Path) -> None:
     found = listed(kperf, gen2)
     here = {name for name, row in found.items() if row["available"]}
     assert here == {
-        *("ddr-read-bw", "ddr-write-bw", "l3-traffic", "l3-miss", "l3-ref", "l3-lat"),
+        *("ddr-read-bw", "ddr-write-bw", "ddr-bw", "l3-traffic", "l3-miss", "l3-ref", "l3-lat"),
         *("pcie-rx-mrd-bw", "pcie-rx-mwr-bw", "pcie-tx-mrd-bw", "pcie-tx-mwr-bw", "smmu-tran"),
         *("pcie-rx-mrd-lat", "pcie-rx-mwr-lat", "pcie-tx-mrd-lat"),
         *("hha-cross-numa", "hha-cross-socket", "l3-mean-lat"),
