@@ -136,6 +136,9 @@ def _notes(found: MachineMap) -> list[str]:
         notes.append("no frequencies, as neither cpufreq nor CPPC is here")
     if not found.numa:
         notes.append("this kernel tells of no NUMA nodes")
+    if len(found.kinds) > 1:
+        kinds = (f"{kind.name} on {format_cpu_list(kind.cpus)}" for kind in found.kinds)
+        notes.append(f"cores of different kinds: {', '.join(kinds)}")
     return notes
 
 

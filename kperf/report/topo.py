@@ -40,6 +40,13 @@ class CpuRow(NamedTuple):
     frequency: Frequency
 
 
+class KindRow(NamedTuple):
+    """CPUs of one kind, by the name of their PMU: big.LITTLE and hybrid machines have several."""
+
+    name: str
+    cpus: tuple[int, ...]
+
+
 class MachineMap(NamedTuple):
     """All of it; `threads` is how many CPUs share a core at most."""
 
@@ -47,6 +54,7 @@ class MachineMap(NamedTuple):
     numa: list[NodeRow]
     clusters: list[ClusterRow]
     cpus: list[CpuRow]
+    kinds: list[KindRow]
     threads: int
 
 
@@ -90,5 +98,9 @@ def machine_map(machine: Machine) -> MachineMap:
         ],
         clusters=[ClusterRow(cluster, cpus) for cluster, cpus in topology.clusters().items()],
         cpus=_cpus(machine, places),
+        kinds=[
+            KindRow(pmu.name, pmu.cpus if pmu.cpus is not None else machine.online_cpus)
+            for pmu in machine.core_pmus
+        ],
         threads=max(len(machine.core_siblings(place.cpu)) for place in places),
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cli.conftest import Run
 from support import online_cpus
-from unit.trees import BUILDERS, KUNPENG_SOCKETS
+from unit.trees import BUILDERS, KUNPENG_SOCKETS, Tree
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +151,98 @@ def test_csv_has_a_row_a_cpu(kperf: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(kperf("topo", "--csv").out)))
     online = [int(row["id"]) for row in rows if row["online"] == "true"]
     assert online == sorted(online_cpus())
+
+
+# ---- machines of every kind ----
+
+
+def described(kperf: Run, folder: Path, name: str) -> dict[str, Any]:
+    return shown(kperf, "--sysroot", str(BUILDERS[name](folder).root))
+
+
+@pytest.mark.parametrize(
+    ("name", "cpus", "sockets", "nodes", "clusters"),
+    [
+        ("kunpeng-96", 96, 2, 4, 24),
+        ("kunpeng-128", 128, 2, 4, 32),
+        ("kunpeng-gen2", 128, 2, 4, 32),
+        ("xeon", 63, 2, 2, 32),
+        ("epyc", 32, 1, 1, 32),
+        ("grace", 72, 1, 2, 72),
+        ("hybrid", 16, 1, 1, 6),
+        ("big-little", 6, 1, 0, 2),
+        ("guest", 2, 1, 1, 0),
+    ],
+)
+def test_machines(
+    kperf: Run, tmp_path: Path, name: str, cpus: int, sockets: int, nodes: int, clusters: int
+) -> None:
+    found = described(kperf, tmp_path, name)
+    assert sum(row["online"] for row in found["cpus"]) == cpus
+    counts = tuple(len(found[part]) for part in ("sockets", "numa", "clusters"))
+    assert counts == (sockets, nodes, clusters)
+
+
+def test_cluster_ids_that_are_no_index(kperf: Run, kunpeng: Path) -> None:
+    """The kernel's own id, and the index where no CPU has it."""
+    sysroot = ("--sysroot", str(kunpeng), "topo", "--cluster")
+    assert kperf(*sysroot, "654").out == kperf(*sysroot, "12").out == "48-51\n"
+    refused = kperf(*sysroot, "24")
+    assert (refused.status, refused.out) == (1, "")
+    assert "an index from 0 to 23" in refused.error()
+
+
+def test_threads_of_a_core(kperf: Run, tmp_path: Path) -> None:
+    xeon = str(BUILDERS["xeon"](tmp_path).root)
+    assert kperf("--sysroot", xeon, "topo", "--cpu", "33").out == "1,33\n"
+    assert kperf("--sysroot", xeon, "topo", "--cpu", "31").out == "31\n"  # 63 is offline
+    refused = kperf("--sysroot", xeon, "topo", "--cpu", "63")
+    assert "CPU 63 is not online" in refused.error()
+    table = kperf("--sysroot", xeon, "topo").out
+    assert "32 cores of 2 threads" in table
+    assert "offline, so without a place: CPU 63" in table
+
+
+def test_kinds_of_cores(kperf: Run, tmp_path: Path) -> None:
+    table = kperf("--sysroot", str(BUILDERS["big-little"](tmp_path).root), "topo").out
+    assert "armv8_cortex_a53 on 0-3, armv8_cortex_a72 on 4-5" in table
+
+
+def test_holes_in_numbering(kperf: Run, tmp_path: Path) -> None:
+    """CPUs 4 to 7 and node 1 do not exist; node 2 has memory alone."""
+    tree = Tree(tmp_path)
+    here = [*range(4), *range(8, 12)]
+    tree.cpus(here)
+    tree.x86_cpuinfo(8, "GenuineIntel", "holes")
+    for cpu in here:
+        tree.cpu(cpu, core=cpu, socket=cpu // 8)
+    tree.nodes({0: range(4), 2: [], 3: range(8, 12)})
+    for number, node in enumerate((0, 2, 3)):
+        distances = " ".join("10" if number == other else "20" for other in range(3))
+        tree.write(f"sys/devices/system/node/node{node}/distance", distances)
+    found = shown(kperf, "--sysroot", str(tmp_path))
+    assert [row["id"] for row in found["cpus"]] == here
+    assert [(row["id"], row["cpus"]) for row in found["numa"]] == [
+        (0, [0, 1, 2, 3]),
+        (2, []),
+        (3, [8, 9, 10, 11]),
+    ]
+    assert found["numa"][2]["distances"] == [20, 20, 10]
+    sysroot = ("--sysroot", str(tmp_path), "topo", "--numa")
+    assert kperf(*sysroot, "3").out == "8-11\n"
+    assert kperf(*sysroot, "2").out == "\n"
+    assert "there is no NUMA node 1 here: its nodes are 0, 2, 3" in kperf(*sysroot, "1").error()
+
+
+@pytest.mark.skipif(shutil.which("numactl") is None, reason="numactl is not installed")
+def test_nodes_are_numactl_s(kperf: Run) -> None:
+    judge = subprocess.run(["numactl", "-H"], capture_output=True, text=True, check=True).stdout
+    nodes = {row["id"]: row for row in shown(kperf)["numa"]}
+    for line in judge.splitlines():
+        words = line.split()
+        if words[:1] == ["node"] and words[2:3] == ["cpus:"]:
+            assert nodes[int(words[1])]["cpus"] == list(map(int, words[3:]))
+        elif words[:1] == ["node"] and words[2:3] == ["size:"]:
+            assert nodes[int(words[1])]["memory_bytes"] >> 20 == int(words[3])
+        elif words and words[0].rstrip(":").isdecimal():
+            assert nodes[int(words[0].rstrip(":"))]["distances"] == list(map(int, words[1:]))

@@ -64,12 +64,15 @@ class Tree:
         socket: int,
         cluster: int | None = None,
         midr: int | None = None,
+        threads: Iterable[int] = (),
     ) -> None:
         topology = f"{_CPU}/cpu{cpu}/topology"
         self.write(f"{topology}/core_id", core)
         self.write(f"{topology}/physical_package_id", socket)
         if cluster is not None:
             self.write(f"{topology}/cluster_id", cluster)
+        if threads:
+            self.write(f"{topology}/thread_siblings_list", cpu_list(threads))
         if midr is not None:
             self.write(f"{_CPU}/cpu{cpu}/regs/identification/midr_el1", f"{midr:#018x}")
 
@@ -516,7 +519,8 @@ def xeon(root: Path) -> Tree:
     tree.x86_cpuinfo(63, "GenuineIntel", "Intel(R) Xeon(R) Gold 6246R CPU @ 3.40GHz")
     for cpu in range(63):
         socket, core = cpu // 16 % 2, cpu % 16
-        tree.cpu(cpu, core=core, socket=socket, cluster=32 * socket + core)
+        threads = [thread for thread in (cpu % 32, cpu % 32 + 32) if thread < 63]
+        tree.cpu(cpu, core=core, socket=socket, cluster=32 * socket + core, threads=threads)
     socket_of = {socket: [c for c in range(63) if c // 16 % 2 == socket] for socket in (0, 1)}
     tree.nodes(socket_of)
     tree.kernel_pmus()
@@ -589,7 +593,9 @@ def hybrid(root: Path) -> Tree:
     tree.x86_cpuinfo(16, "GenuineIntel", "12th Gen Intel(R) Core(TM) i7-1260P")
     for cpu in range(16):
         core = cpu // 2 * 4 if cpu < 8 else cpu + 8
-        tree.cpu(cpu, core=core, socket=0, cluster=core if cpu < 8 else 16 + (cpu - 8) // 4 * 8)
+        cluster = core if cpu < 8 else 16 + (cpu - 8) // 4 * 8
+        threads = [cpu, cpu ^ 1] if cpu < 8 else [cpu]
+        tree.cpu(cpu, core=core, socket=0, cluster=cluster, threads=threads)
     tree.nodes({0: range(16)})
     tree.kernel_pmus()
     common = {name: INTEL_EVENTS[name] for name in ("cpu-cycles", "instructions", "branch-misses")}
