@@ -112,6 +112,7 @@ class PmuDeviceMetric(IntEnum):
     PMU_ENERGY_CORES = 22
     PMU_ENERGY_RAM = 23
     PMU_TSC = 24
+    PMU_DDR_BW = 25
 
 
 class PmuBdfType(IntEnum):

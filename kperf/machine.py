@@ -308,6 +308,20 @@ class Machine:
             return f"{self.midr[0]:#04x}"
         return self._first_cpuinfo.get("vendor_id", "")
 
+    def _x86_number(self, name: str) -> int | None:
+        text = self._first_cpuinfo.get(name, "")
+        return int(text) if _is_number(text) else None
+
+    @property
+    def x86_family(self) -> int | None:
+        """The CPU's family as x86 numbers it; None elsewhere."""
+        return self._x86_number("cpu family")
+
+    @property
+    def x86_model(self) -> int | None:
+        """The CPU's model within its family; None elsewhere than on x86."""
+        return self._x86_number("model")
+
     @cached_property
     def cpu_model(self) -> str | None:
         """What the CPU calls itself; for Arm cores of our tables their name."""

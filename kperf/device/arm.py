@@ -28,12 +28,17 @@ def _block(metric: int, pmu: str, event: str, source: str, driver: str) -> Recip
     return Recipe(metric, (pmu,), (Term(event),), source, driver=driver, makers=_MAKERS)
 
 
-def _fabric(metric: int, event: str, size: int) -> Recipe:
+_READS = Term("cmem_rd_data", size=32)
+_WRITES = Term("cmem_wr_total_bytes")
+
+
+def _fabric(metric: int, *terms: Term) -> Recipe:
     return Recipe(
         metric,
         ("nvidia_scf_pmu_#",),
-        (Term(event, size=size),),
+        terms,
         _SCF,
+        formula=" + ".join(term.name for term in terms),
         confirmed=False,
         driver="nvidia_cspmu",
         makers=_MAKERS,
@@ -45,8 +50,9 @@ RECIPES: tuple[Recipe, ...] = (
     _core(M.PMU_L3_TRAFFIC, "ll_cache_rd", 64),
     _core(M.PMU_L3_MISS, "ll_cache_miss_rd"),
     _core(M.PMU_L3_REF, "ll_cache_rd"),
-    _fabric(M.PMU_DDR_READ_BW, "cmem_rd_data", 32),
-    _fabric(M.PMU_DDR_WRITE_BW, "cmem_wr_total_bytes", 1),
+    _fabric(M.PMU_DDR_READ_BW, _READS),
+    _fabric(M.PMU_DDR_WRITE_BW, _WRITES),
+    _fabric(M.PMU_DDR_BW, _READS, _WRITES),
     _block(M.PMU_CLUSTER_L3_REF, "arm_dsu_#", "l3d_cache", _DSU, "arm_dsu_pmu"),
     _block(M.PMU_CLUSTER_L3_MISS, "arm_dsu_#", "l3d_cache_refill", _DSU, "arm_dsu_pmu"),
     _block(M.PMU_SLC_REF, "arm_cmn_#", "hnf_slc_sf_cache_access", _CMN, "arm_cmn"),

@@ -21,6 +21,13 @@ _SECOND_GENERATION = 0x30  # of `identifier`, and of every later one
 # Kunpeng's generations by the part of its cores: MIDR_EL1.
 _GENERATIONS = {(0x48, 0xD01): 1, (0x48, 0xD02): 2, (0x48, 0xD06): 2}
 
+# AMD's data fabric, by family and model: Zen and Zen 2, then the servers and desktops of Zen 3.
+_X86_GENERATIONS: tuple[tuple[str, int, range, int], ...] = (
+    ("AuthenticAMD", 0x17, range(0x100), 1),
+    ("AuthenticAMD", 0x19, range(0x10), 1),
+    ("AuthenticAMD", 0x19, range(0x20, 0x60), 1),
+)
+
 # What a .unit means in a metric's unit.
 _UNITS: dict[tuple[str, str], float] = {
     ("MiB", BYTES): 1 << 20,
@@ -68,11 +75,20 @@ def metric_of(name: int | str) -> Metric:
 
 
 def generation_of(pmu: Pmu) -> int | None:
-    """The generation of HiSilicon's blocks: as the block says itself, else as its cores are."""
+    """The generation of a maker's blocks: as the block says itself, else as its cores are."""
     identifier = pmu.number("identifier")
     if identifier:
         return 2 if identifier >= _SECOND_GENERATION else 1
-    return _GENERATIONS.get(pmu.machine.midr or (0, 0))
+    machine = pmu.machine
+    if machine.midr is not None:
+        return _GENERATIONS.get(machine.midr)
+    known = (
+        generation
+        for maker, family, models, generation in _X86_GENERATIONS
+        if (machine.cpu_maker, machine.x86_family) == (maker, family)
+        and machine.x86_model in models
+    )
+    return next(known, None)
 
 
 class _LacksError(Exception):

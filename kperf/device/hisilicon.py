@@ -38,12 +38,17 @@ _SMMU_SOURCE = (
 )
 
 
-def _ddr(metric: int, event: str, codes: dict[int, str]) -> Recipe:
+_READS = Term("flux_rd", {1: "0x1", 2: "0x84"}, _FLUX_BYTES)
+_WRITES = Term("flux_wr", {1: "0x0", 2: "0x83"}, _FLUX_BYTES)
+
+
+def _ddr(metric: int, *terms: Term) -> Recipe:
     return Recipe(
         metric,
         _DDRC,
-        (Term(event, codes, _FLUX_BYTES),),
+        terms,
         _DDRC_SOURCE,
+        formula=" + ".join(term.name for term in terms),
         confirmed=False,
         driver="hisi_uncore_ddrc_pmu",
         makers=(MAKER,),
@@ -107,8 +112,9 @@ def _home_agent(metric: int, event: str, code: str) -> Recipe:
 
 
 RECIPES: tuple[Recipe, ...] = (
-    _ddr(M.PMU_DDR_READ_BW, "flux_rd", {1: "0x1", 2: "0x84"}),
-    _ddr(M.PMU_DDR_WRITE_BW, "flux_wr", {1: "0x0", 2: "0x83"}),
+    _ddr(M.PMU_DDR_READ_BW, _READS),
+    _ddr(M.PMU_DDR_WRITE_BW, _WRITES),
+    _ddr(M.PMU_DDR_BW, _READS, _WRITES),
     _core(M.PMU_L3_TRAFFIC, "ll_cache", "0x32", _LINE_BYTES),
     _core(M.PMU_L3_MISS, "ll_cache_miss", "0x33"),
     _core(M.PMU_L3_REF, "ll_cache", "0x32"),

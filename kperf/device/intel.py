@@ -28,15 +28,19 @@ def _memory(metric: int, pmu: str, events: tuple[str, ...], driver: str) -> Reci
     )
 
 
-def _memory_controllers(metric: int, word: str) -> tuple[Recipe, ...]:
-    """The ways to measure reads or writes, the finest first."""
-    halves = (f"cas_count_{word}_sch0", f"cas_count_{word}_sch1")
+def _memory_controllers(metric: int, *words: str) -> tuple[Recipe, ...]:
+    """The ways to measure reads, writes or both, the finest first."""
+
+    def way(pmu: str, *names: str) -> Recipe:
+        events = tuple(name.format(word) for word in words for name in names)
+        return _memory(metric, pmu, events, "intel_uncore")
+
     return (
-        _memory(metric, "uncore_imc_%", (f"cas_count_{word}",), "intel_uncore"),
-        _memory(metric, "uncore_imc_%", halves, "intel_uncore"),
-        _memory(metric, "uncore_imc_free_running_%", (f"data_{word}",), "intel_uncore"),
-        _memory(metric, "uncore_imc_free_running_%", (word,), "intel_uncore"),
-        _memory(metric, "uncore_imc", (f"data_{word}s",), "intel_uncore"),
+        way("uncore_imc_%", "cas_count_{}"),
+        way("uncore_imc_%", "cas_count_{}_sch0", "cas_count_{}_sch1"),
+        way("uncore_imc_free_running_%", "data_{}"),
+        way("uncore_imc_free_running_%", "{}"),
+        way("uncore_imc", "data_{}s"),
     )
 
 
@@ -48,6 +52,7 @@ def _cache(metric: int, umask: str, size: int = 1) -> Recipe:
 RECIPES: tuple[Recipe, ...] = (
     *_memory_controllers(M.PMU_DDR_READ_BW, "read"),
     *_memory_controllers(M.PMU_DDR_WRITE_BW, "write"),
+    *_memory_controllers(M.PMU_DDR_BW, "read", "write"),
     _cache(M.PMU_L3_TRAFFIC, "0x4f", _LINE_BYTES),
     _cache(M.PMU_L3_MISS, "0x41"),
     _cache(M.PMU_L3_REF, "0x4f"),

@@ -159,5 +159,6 @@ METRICS: dict[int, Metric] = {
         Metric(_D.PMU_ENERGY_CORES, JOULES, SOCKET, "energy of a socket's cores"),
         Metric(_D.PMU_ENERGY_RAM, JOULES, SOCKET, "energy of a socket's memory"),
         Metric(_D.PMU_TSC, COUNT, CORE, "ticks of the time stamp counter"),
+        Metric(_D.PMU_DDR_BW, BYTES, CHANNEL, "read from memory and written to it"),
     )
 }

@@ -179,3 +179,39 @@ def test_sums_that_cannot_be() -> None:
     with kperf.Device("tsc", by="socket") as device:
         device.enable()
         assert {row.mode for row in device.read_metrics()} == {kperf.PmuMetricMode.SOCKET}
+
+
+# ---- the contract's examples, as its page has them ----
+
+_OPEN = """
+dev_attr = [
+    kperf.PmuDeviceAttr(metric=kperf.PmuDeviceMetric.PMU_L3_TRAFFIC)
+]
+pd = kperf.device_open(dev_attr)
+if pd == -1:
+    print(kperf.error())
+    exit(1)
+"""
+_BDFS = """
+bdf_type = kperf.PmuBdfType.PMU_BDF_TYPE_SMMU
+bdf_list = kperf.device_bdf_list(bdf_type)
+print(bdf_list)
+"""
+
+
+def test_example_opens_or_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+    statuses: list[Any] = []
+    namespace: dict[str, Any] = {"kperf": kperf, "exit": statuses.append}
+    exec(compile(_OPEN, "contract", "exec"), namespace)
+    if namespace["pd"] > 0:
+        kperf.close(namespace["pd"])
+        return
+    assert statuses == [1]
+    assert kperf.errorno() == kperf.Error.NOT_SUPPORTED_BY_CPU
+    assert capsys.readouterr().out.startswith("l3-traffic cannot be measured here: ")
+
+
+def test_example_lists_bdfs() -> None:
+    namespace: dict[str, Any] = {"kperf": kperf}
+    exec(compile(_BDFS, "contract", "exec"), namespace)
+    assert iter(namespace["bdf_list"]) is namespace["bdf_list"]

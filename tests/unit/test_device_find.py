@@ -131,6 +131,38 @@ def test_amd(machine_of: MachineOf) -> None:
     assert configs("ddr-write-bw", machine_of("epyc"))["amd_umc_1"] == ["0x20a x 64"]
 
 
+@pytest.mark.parametrize(
+    ("family", "model", "known"),
+    [(23, 49, True), (25, 1, True), (25, 33, True), (25, 17, False), (26, 2, False)],
+)
+def test_amd_before_zen_4(tree: Tree, family: int, model: int, known: bool) -> None:
+    """Before it, only the data fabric counts memory traffic, and reads and writes together."""
+    tree.cpus(range(2))
+    tree.cpuinfo(
+        {"processor": n, "vendor_id": "AuthenticAMD", "cpu family": family, "model": model}
+        for n in range(2)
+    )
+    formats = {"event": "config:0-7,32-35,59-60", "umask": "config:8-15"}
+    tree.pmu("amd_df", formats=formats, cpumask=[0])
+    machine = tree.machine()
+    result = found("ddr-bw", machine)
+    if known:
+        assert configs("ddr-bw", machine)["amd_df"][::7] == ["0x3807 x 64", "0x1000038c7 x 64"]
+        assert result.recipe is not None
+        assert result.recipe.scope == "socket"
+    else:
+        assert "generation is unknown" in result.reason
+    assert not found("ddr-read-bw", machine).sources
+
+
+def test_reads_and_writes_together(machine_of: MachineOf) -> None:
+    assert configs("ddr-bw", machine_of("kunpeng-gen2"))["hisi_sccl1_ddrc0_0"] == [
+        *("0x84 x 32", "0x83 x 32"),
+    ]
+    assert configs("ddr-bw", machine_of("xeon"))["uncore_imc_0"] == ["0x304 x 64", "0xc04 x 64"]
+    assert configs("ddr-bw", machine_of("epyc"))["amd_umc_0"] == ["0x10a x 64", "0x20a x 64"]
+
+
 def test_grace_as_far_as_its_sysfs_tells(machine_of: MachineOf) -> None:
     machine = machine_of("grace")
     assert configs("l3-ref", machine) == {"armv8_pmuv3_0": ["0x32 x 1"]}
