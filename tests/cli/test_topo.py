@@ -236,9 +236,11 @@ def test_holes_in_numbering(kperf: Run, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("numactl") is None, reason="numactl is not installed")
 def test_nodes_are_numactl_s(kperf: Run) -> None:
-    judge = subprocess.run(["numactl", "-H"], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(["numactl", "-H"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"this kernel tells numactl of no NUMA nodes: {done.stderr.strip()}")
     nodes = {row["id"]: row for row in shown(kperf)["numa"]}
-    for line in judge.splitlines():
+    for line in done.stdout.splitlines():
         words = line.split()
         if words[:1] == ["node"] and words[2:3] == ["cpus:"]:
             assert nodes[int(words[1])]["cpus"] == list(map(int, words[3:]))
