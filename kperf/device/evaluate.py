@@ -249,31 +249,35 @@ def _narrowed(place: Place, scope: str) -> Place:
     return Place(**{name: getattr(place, name) for name in _NAMED_BY[scope]})
 
 
-def _order(place: Place) -> tuple[tuple[bool, int | str], ...]:
-    return tuple((part is None, part if part is not None else 0) for part in place)
+def _order(found: tuple[Place, list[_Reading]]) -> tuple[tuple[bool, int | str], ...]:
+    return tuple((part is None, part if part is not None else 0) for part in found[0])
+
+
+def _together(wanted: Wanted, scope: str) -> Wanted:
+    """What a metric is shown as: by node or socket, its PCIe devices are added up."""
+    return wanted if scope == BDF else wanted._replace(bdf="")
 
 
 def evaluate(
-    plan: Plan, data: PmuData, topology: Topology, wanted: Sequence[Wanted], by: Mapping[str, str]
+    plan: Plan,
+    data: PmuData,
+    topology: Topology,
+    wanted: Sequence[Wanted],
+    by: Mapping[str, str],
 ) -> list[Value]:
     """The values of some of a plan's metrics, in their order and that of places.
 
     `by`: the scope that values of a scope are added up to, where it is another.
     """
-    gathered: dict[tuple[Wanted, Place], list[_Reading]] = {}
-    scopes: dict[Wanted, str] = {}
+    scopes = {part.wanted: by.get(part.scope) or part.scope for part in plan.parts}
+    gathered: dict[Wanted, dict[Place, list[_Reading]]] = {}
     for reading in _readings(plan, data, topology):
         own = reading.part.wanted
-        scopes[own] = by.get(reading.part.scope) or reading.part.scope
-        # Devices of one metric meet where they are shown by node or socket.
-        group = own if scopes[own] == BDF else own._replace(bdf="")
         place = _narrowed(reading.place, scopes[own])
-        gathered.setdefault((group, place), []).append(reading)
-    values = []
-    shown = dict.fromkeys(own if scopes.get(own) == BDF else own._replace(bdf="") for own in wanted)
-    for group in shown:
-        places = sorted((place for own, place in gathered if own == group), key=_order)
-        for place in places:
-            readings = gathered[group, place]
-            values.append(_value(scopes[readings[0].part.wanted], place, readings))
-    return values
+        places = gathered.setdefault(_together(own, scopes[own]), {})
+        places.setdefault(place, []).append(reading)
+    return [
+        _value(scopes[readings[0].part.wanted], place, readings)
+        for shown in dict.fromkeys(_together(own, scopes[own]) for own in wanted)
+        for place, readings in sorted(gathered.get(shown, {}).items(), key=_order)
+    ]

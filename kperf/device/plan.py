@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kperf.device.find import Found, Source, find
@@ -113,18 +113,24 @@ class _Groups:
         for event in self._members[home]:
             self._home[self._key(event)] = home
 
-    def result(self) -> tuple[list[EventGroup], dict[Event, int]]:
-        """The groups, and the index of each event among all of theirs."""
+    def result(self) -> tuple[list[EventGroup], Callable[[Event], int]]:
+        """The groups, and what finds the index of an event among all of theirs."""
         members = [found for found in self._members if found]
         groups = [
             EventGroup(tuple(found), number if len(found) > 1 else -1)
             for number, found in enumerate(members)
         ]
-        flat = [event for found in members for event in found]
-        return groups, {self._key(event): index for index, event in enumerate(flat)}
+        flat = (event for found in members for event in found)
+        indexes = {self._key(event): index for index, event in enumerate(flat)}
+        return groups, lambda event: indexes[self._key(event)]
 
-    def index(self, event: Event, indexes: dict[Event, int]) -> int:
-        return indexes[self._key(event)]
+
+def _find(wanted: Wanted, machine: Machine, pci: Pci) -> tuple[Found, Device | None]:
+    """What gives a metric here, and the device it is of. Raises `KperfError`."""
+    _check_named(wanted, machine, pci)
+    if wanted.bdf:
+        return _find_for_device(wanted, machine, pci)
+    return find(wanted.metric, machine), None
 
 
 def make_plan(asked: Sequence[Wanted], machine: Machine) -> Plan:
@@ -138,30 +144,24 @@ def make_plan(asked: Sequence[Wanted], machine: Machine) -> Plan:
     pci = Pci(machine)
     groups = _Groups()
     notes: list[str] = []
-    placed: list[tuple[Wanted, Found, Source, Device | None]] = []
+    placed: list[tuple[Wanted, Recipe, Source, Device | None]] = []
     for wanted in dict.fromkeys(asked):
-        _check_named(wanted, machine, pci)
-        device: Device | None = None
-        if wanted.bdf:
-            found, device = _find_for_device(wanted, machine, pci)
-        else:
-            found = find(wanted.metric, machine)
+        found, device = _find(wanted, machine, pci)
         if not found.sources or found.recipe is None:
             raise _missing(found)
         notes += [f"left out: {broken}" for broken in found.skipped]
         for source in found.sources:
             groups.add(list(source.events.values()), together=found.recipe.together)
-            placed.append((wanted, found, source, device))
-    made, indexes = groups.result()
+            placed.append((wanted, found.recipe, source, device))
+    made, index_of = groups.result()
     parts = [
         Part(
             wanted,
-            found.recipe,
+            recipe,
             source,
             device,
-            {name: groups.index(event, indexes) for name, event in source.events.items()},
+            {name: index_of(event) for name, event in source.events.items()},
         )
-        for wanted, found, source, device in placed
-        if found.recipe is not None
+        for wanted, recipe, source, device in placed
     ]
     return Plan(made, parts, list(dict.fromkeys(notes)))
