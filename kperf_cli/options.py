@@ -122,8 +122,9 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("When", ("duration", "delay", "interval", "interval_count", "repeat")),
     (
         "Rows (one an event, without any of these)",
-        ("by", "by_thread", "by_cpu", "by_core", "by_cluster", "by_numa", "by_socket"),
+        ("by_thread", "by_cpu", "by_core", "by_cluster", "by_numa", "by_socket"),
     ),
+    ("Places", ("by",)),
     ("The table", ("sort", "top", "lines")),
     ("Output", ("as_json", "as_csv", "output", "form", "output_fd", "quiet", "strict")),
     ("Other", ("help",)),
