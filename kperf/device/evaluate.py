@@ -58,7 +58,7 @@ class _Reading(NamedTuple):
     place: Place
     counts: dict[str, float] | None
     enabled_ns: int
-    running_ns: int
+    running: float | None  # the share of that time, of the counter that had the least
 
 
 class Value(NamedTuple):
@@ -68,15 +68,10 @@ class Value(NamedTuple):
     scope: str
     place: Place
     value: float | None
-    enabled_ns: int
-    running_ns: int
+    enabled_ns: int  # in which it was to be counted: the mean of its counters
+    running: float | None  # the smallest share of that time; 0: never, None: there was no time
     uncounted: int  # of its counters, those that never got a turn
     device: str = ""  # the names of a PCIe device
-
-    @property
-    def running(self) -> float | None:
-        """The share of the time in which it was counted; None where there was no time."""
-        return self.running_ns / self.enabled_ns if self.enabled_ns else None
 
 
 def check_sum(metric: Metric, scope: str, by: Mapping[str, str]) -> None:
@@ -145,6 +140,10 @@ class _Cell(NamedTuple):
     enabled_ns: int
     running_ns: int
 
+    @property
+    def share(self) -> float:
+        return self.running_ns / self.enabled_ns
+
 
 def _cells(data: PmuData) -> dict[int, dict[int, _Cell]]:
     """The counters of a read by event and CPU."""
@@ -173,7 +172,7 @@ def _read(part: Part, cpu: int, place: Place, cells: dict[int, dict[int, _Cell]]
         place,
         {name: cell.counted * sizes[name] for name, cell in found.items()} if counted else None,
         enabled_ns=max(cell.enabled_ns for cell in found.values()),
-        running_ns=min(cell.running_ns for cell in found.values()),
+        running=min((cell.share for cell in found.values() if cell.enabled_ns), default=None),
     )
 
 
@@ -233,13 +232,14 @@ def _plain(value: float | None, metric: Metric) -> float | None:
 def _value(scope: str, place: Place, readings: Sequence[_Reading]) -> Value:
     part = readings[0].part
     counted = [reading for reading in readings if reading.counts]
+    shares = [reading.running for reading in counted or readings if reading.running is not None]
     return Value(
         part.wanted.metric,
         scope,
         place,
         _plain(_combine(part.wanted.metric, readings), part.wanted.metric),
-        enabled_ns=max(reading.enabled_ns for reading in readings),
-        running_ns=min((reading.running_ns for reading in counted), default=0),
+        enabled_ns=sum(reading.enabled_ns for reading in readings) // len(readings),
+        running=min(shares, default=None),
         uncounted=len(readings) - len(counted),
         device=", ".join(part.device.names) if part.device else "",
     )
