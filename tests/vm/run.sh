@@ -1,25 +1,30 @@
 #!/bin/bash
 # Boots the guest, runs one command in it, prints what it prints, and exits with its status.
-# usage: run.sh [-K] [-d SITE_DIR] [-p PAYLOAD_DIR] [-o OUT_DIR] [-c CPU] [-s CPUS] [-m MEM_MB]
+# usage: run.sh [-K] [-i SHIFT] [-d SITE_DIR] [-p PAYLOAD_DIR] [-o OUT_DIR] [-c CPU] [-s CPUS] [-m MEM_MB]
 #               [-t TIMEOUT_S] [-l CONSOLE_LOG] [-q 'QEMU ARGUMENTS'] [-a 'KERNEL ARGUMENTS']
 #               -- COMMAND...
 # -K: the CPUs say they are Kunpeng 920 cores on two dies, with a NUMA node each, and the RAM from
 #     4 GiB up is left to module/rigsoc.c, which plays registers in it. At most 8 CPUs.
+# -i: the guest's clock advances by 2^SHIFT ns an instruction, and by nothing else: however busy the
+#     host is, the guest's times are right. Waiting takes no time, and instructions can be counted.
 # -d: SITE_DIR (from wheel.sh) becomes a read-only disk, /site, first on PYTHONPATH and PATH.
 # -p: these files are in /payload, the working directory.
 # -o: what the command leaves in /rig/out comes back here.
-# Status 124: timed out; 125: the guest died before it left a status.
+# Status 123: the guest did not come up, and the command never began; 124: timed out; 125: the guest
+# died before it left a status.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
-payload='' out='' site='' kunpeng='' log='' kernel_args=''
+payload='' out='' site='' kunpeng='' shift_ns='' log='' kernel_args=''
 cpu=max,pauth-impdef=on cpus=2 memory=2048 time=600
+BOOT_TIME=180 # some 5 s where nothing else runs
 machine=virt,gic-version=3
 extra=()
-while getopts Kd:p:o:c:s:m:t:l:q:a: flag; do
+while getopts Ki:d:p:o:c:s:m:t:l:q:a: flag; do
 	case $flag in
 	K) kunpeng=1 ;;
+	i) shift_ns=$OPTARG ;;
 	d) site=$OPTARG ;;
 	p) payload=$OPTARG ;;
 	o) out=$OPTARG ;;
@@ -70,7 +75,10 @@ if [ -n "$kunpeng" ]; then
 	board+=(-dtb "$WORK/kunpeng.dtb")
 fi
 accel=tcg,thread=multi,tb-size=512
-case " ${extra[*]-} " in *" -icount "*) accel=tcg,tb-size=512 ;; esac
+if [ -n "$shift_ns" ]; then
+	accel=tcg,tb-size=512 # one host thread plays all CPUs, in turns
+	board+=(-icount "shift=$shift_ns,sleep=off")
+fi
 
 # ---- what goes in ----
 
@@ -110,8 +118,17 @@ timeout --foreground -k 5 "$time" qemu-system-aarch64 \
 	-device virtserialport,chardev=output,name=rig.out \
 	"${extra[@]}" </dev/null 9>&- &
 QEMU=$!
+(
+	for ((i = 0; i < BOOT_TIME; i++)); do
+		sleep 1
+		[ ! -e "$share/started" ] || exit 0
+	done
+	kill "$QEMU" 2>/dev/null
+) >/dev/null 2>&1 9>&- &
+watchdog=$!
 status=0
 wait $QEMU || status=$?
+kill "$watchdog" 2>/dev/null || true
 exec 9>&-
 wait $printer
 
@@ -125,5 +142,6 @@ fi
 [ ! -s "$share/rc" ] || exit "$(cat "$share/rc")"
 say "the guest left no exit status (QEMU's: $status); the end of its console:"
 tail -n 15 "$WORK/console.log" >&2
+[ -e "$share/started" ] || exit 123
 [ "$status" != 124 ] || exit 124
 exit 125

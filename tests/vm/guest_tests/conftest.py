@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import guest
 import pytest
+
+PATIENCE_S = 120
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,6 +18,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reason = f"no {', '.join(missing[:3])} here: made for the guest that run-tests boots"
         for item in items:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def guard() -> Iterator[None]:
+    """Ends a test that hangs, so that the others run. No thread, which would be counted."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"still running after {PATIENCE_S} s"))
+    signal.alarm(PATIENCE_S)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -40,6 +41,8 @@ DEVICES = {
     "smmuv3_pmcg_100040": (2, 0),
     "hisi_pcie0_core0": (1, 0),
 }
+
+_PR_SET_DUMPABLE = 4
 
 # The devices advance their counters this often: one step may be missing at each end of a window.
 TICK_US = 500
@@ -171,6 +174,9 @@ def _become_kperf(arguments: tuple[str, ...], out: int, err: int, user: bool) ->
             os.setgroups([])
             os.setgid(1000)
             os.setuid(1000)
+            # As after an exec: a process that changed its user is nobody's to look at, nor are the
+            # commands it starts.
+            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
         kperf_cli.main.main()
     except SystemExit as leaving:
         status = leaving.code or 0
