@@ -1,5 +1,6 @@
 # make demo    builds kperf into .venv and counts a real program
 # make test    the same set-up, then the tests (ARGS="-k stat" chooses some)
+# make test-vm the tests on Arm, in a guest that QEMU runs (tests/vm); ARGS as well
 # make lint    ruff, mypy, clang-format, mandoc
 # make format  ruff and clang-format, on the files themselves
 # make wheel   release wheels for x86-64 and aarch64, in dist/
@@ -18,7 +19,7 @@ SOURCES := pyproject.toml meson.build README.md LICENSE kperf/py.typed \
 C_FILES = $(wildcard csrc/*.[ch]) $(shell find tests -path tests/vm -prune -o -name '*.[ch]' -print)
 DEMO := kperf stat -- $(CC) -O2 -S -o /dev/null csrc/session.c
 
-.PHONY: demo test wheel lint format bench clean force
+.PHONY: demo test test-vm wheel lint format bench clean force
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -27,6 +28,13 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tests
 	@$(BIN)/pytest $(ARGS)
+
+# Status 77: this machine cannot run the guest. That is no failure, and must not look like a success.
+test-vm: $(VENV)/.tests
+	@tests/vm/run-tests -p $(CURDIR)/$(BIN)/python $(ARGS) || { \
+		status=$$?; [ $$status = 77 ] || exit $$status; \
+		echo '*** kperf: NOT RUN: the tests on Arm (make test-vm), for the reason above ***'; \
+	}
 
 wheel:
 	@.ci/wheel
