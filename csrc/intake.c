@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "perf_abi.h"
+#include "resolve.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -186,7 +187,7 @@ void kp_intake_take(void *context, const uint8_t *record, size_t size)
     }
 }
 
-int kp_taken_tell(const struct kp_taken *taken, struct kp_spaces *spaces)
+static int tell(const struct kp_taken *taken, struct kp_spaces *spaces)
 {
     struct kp_side side;
     int rc = 0;
@@ -198,6 +199,22 @@ int kp_taken_tell(const struct kp_taken *taken, struct kp_spaces *spaces)
         at += header.size;
     }
     return rc;
+}
+
+int kp_taken_finish(struct kp_taken *taken, size_t n_events, struct kp_spaces *spaces,
+                    struct kp_samples **out)
+{
+    int rc = tell(taken, spaces);
+    if (rc == 0)
+        rc = kp_resolve(&taken->store, spaces, out);
+    if (rc != 0)
+        return rc;
+    (*out)->loss = taken->loss;
+    (*out)->n_events = n_events;
+    (*out)->side_lost = taken->side_lost;
+    (*out)->malformed = taken->malformed;
+    taken->loss = NULL;
+    return 0;
 }
 
 /* ---- creation ---- */

@@ -51,7 +51,8 @@ void kp_intake_take(void *intake, const uint8_t *record, size_t size);
 int kp_taken_create(const struct kp_intake *intake, struct kp_taken *out);
 void kp_taken_destroy(struct kp_taken *taken);
 
-/* Has the spaces learn what the side-band tells. */
-int kp_taken_tell(const struct kp_taken *taken, struct kp_spaces *spaces);
+/* Has the spaces learn what the side-band tells, and makes a result of the samples. */
+int kp_taken_finish(struct kp_taken *taken, size_t n_events, struct kp_spaces *spaces,
+                    struct kp_samples **out);
 
 #endif

@@ -286,6 +286,35 @@ int kp_sampler_disable(struct kp_sampler *sampler);
 int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out);
 void kp_samples_destroy(struct kp_samples *samples);
 
+/* ---- samples that were recorded before ---- */
+
+/* One event of a recording, as its perf_event_attr has it. */
+struct kp_recorded_event {
+    uint64_t sample_type;
+    uint64_t read_format;
+    uint64_t branch_sample_type;
+    uint64_t period;     /* 0: each sample tells its own */
+    const uint64_t *ids; /* its records carry one of these; none where it is the only event */
+    uint32_t n_ids;
+    uint32_t sample_id_all; /* records beside samples tell when and of which event they are */
+};
+
+struct kp_recording;
+
+/* sampling says what of a sample is kept: its flags, branch_sample_type and store_bytes. */
+int kp_recording_create(const struct kp_recorded_event *events, size_t n_events,
+                        const struct kp_sampling *sampling, struct kp_recording **out);
+void kp_recording_destroy(struct kp_recording *recording);
+
+/* Takes whole records from bytes, and tells how many bytes those were: what is left is the
+ * beginning of a record, or of one that must be dealt with otherwise (its type is stopped_at; 0
+ * where there is none). */
+int kp_recording_feed(struct kp_recording *recording, const uint8_t *bytes, size_t size,
+                      size_t *used, uint32_t *stopped_at);
+
+/* All the samples that were taken; the caller destroys what it gets. */
+int kp_recording_finish(struct kp_recording *recording, struct kp_samples **out);
+
 /* Samples added up by the chosen keys; the other keys are 0 in a row. */
 enum kp_hot_key {
     KP_HOT_EVENT = 1,

@@ -71,13 +71,19 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 #define KP_SAMPLE_TID (1ULL << 1)
 #define KP_SAMPLE_TIME (1ULL << 2)
 #define KP_SAMPLE_ADDR (1ULL << 3)
+#define KP_SAMPLE_READ (1ULL << 4)
 #define KP_SAMPLE_CALLCHAIN (1ULL << 5)
+#define KP_SAMPLE_ID (1ULL << 6)
 #define KP_SAMPLE_CPU (1ULL << 7)
 #define KP_SAMPLE_PERIOD (1ULL << 8)
+#define KP_SAMPLE_STREAM_ID (1ULL << 9)
 #define KP_SAMPLE_RAW (1ULL << 10)
 #define KP_SAMPLE_BRANCH_STACK (1ULL << 11)
 #define KP_SAMPLE_REGS_USER (1ULL << 12)
 #define KP_SAMPLE_IDENTIFIER (1ULL << 16)
+
+#define KP_BRANCH_HW_INDEX (1ULL << 17) /* a word before the entries */
+#define KP_BRANCH_ENTRY 24              /* bytes: from, to, flags */
 
 /* A call chain holds these between its addresses: they say whose the next ones are. */
 #define KP_CONTEXT_HV ((uint64_t)-32)
@@ -87,11 +93,14 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 
 #define KP_FORMAT_ENABLED (1ULL << 0)
 #define KP_FORMAT_RUNNING (1ULL << 1)
+#define KP_FORMAT_ID (1ULL << 2)
 #define KP_FORMAT_GROUP (1ULL << 3)
+#define KP_FORMAT_LOST (1ULL << 4)
 
 #define KP_OPEN_PID_CGROUP (1UL << 2)
 #define KP_OPEN_CLOEXEC (1UL << 3)
 
+#define KP_RECORD_MMAP 1u
 #define KP_RECORD_LOST 2u
 #define KP_RECORD_COMM 3u
 #define KP_RECORD_EXIT 4u

@@ -6,7 +6,6 @@
 #include "error.h"
 #include "intake.h"
 #include "perf_abi.h"
-#include "resolve.h"
 #include "session.h"
 #include "space.h"
 
@@ -225,22 +224,14 @@ int kp_sampler_disable(struct kp_sampler *sampler)
 static int finish(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_samples **out)
 {
     pthread_mutex_lock(&sampler->spaces_lock);
-    int rc = kp_taken_tell(taken, sampler->spaces);
-    if (rc == 0)
-        rc = kp_resolve(&taken->store, sampler->spaces, out);
+    int rc = kp_taken_finish(taken, sampler->intake.n_events, sampler->spaces, out);
     /* A record is complete well before this. Without memory to forget in, all is kept. */
     if (rc == 0)
         (void)kp_spaces_settle(sampler->spaces, now_ns() - RECORDS_TAKE_NS);
     pthread_mutex_unlock(&sampler->spaces_lock);
-    if (rc != 0)
-        return rc;
-    (*out)->loss = taken->loss;
-    (*out)->n_events = sampler->intake.n_events;
-    (*out)->side_lost = taken->side_lost;
-    (*out)->malformed = taken->malformed;
-    (*out)->ring_bytes = sampler->smallest_ring == SIZE_MAX ? 0 : sampler->smallest_ring;
-    taken->loss = NULL;
-    return 0;
+    if (rc == 0)
+        (*out)->ring_bytes = sampler->smallest_ring == SIZE_MAX ? 0 : sampler->smallest_ring;
+    return rc;
 }
 
 int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out)

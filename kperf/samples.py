@@ -22,6 +22,7 @@ from kperf.tracepoint import Format, Value, format_of, is_tracepoint
 
 if TYPE_CHECKING:  # ELF files are no matter of who only collects
     from kperf.symbols.files import Mapping
+    from kperf.symbols.image import BadFile
 
 # The columns of struct kp_samples: name, buffer format, bytes a row.
 _COLUMNS: tuple[tuple[str, str, int], ...] = (
@@ -66,6 +67,7 @@ class Shown(NamedTuple):
     symbol_mode: int
     call_stack: bool
     branches: bool
+    no_kernel: BadFile | None = None  # why the kernel's addresses mean nothing here
 
 
 class _NoResolver:
@@ -197,6 +199,7 @@ class Stacks:
             self._machine,
             lines=self._shown.symbol_mode == _WITH_LINES,
             inlined=self._shown.call_stack,
+            no_kernel=self._shown.no_kernel,
         )
 
     def _frames_by_mapping(self) -> dict[int, list[int]]:

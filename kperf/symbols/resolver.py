@@ -61,7 +61,14 @@ class Resolver:
     With `lines` the symbols tell files and lines, with `inlined` also what was inlined there.
     """
 
-    def __init__(self, machine: Machine, *, lines: bool, inlined: bool = False) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        lines: bool,
+        inlined: bool = False,
+        no_kernel: BadFile | None = None,
+    ) -> None:
         self.notes: list[str] = []
         self.unresolved = 0
         self._machine = machine
@@ -71,6 +78,7 @@ class Resolver:
         self._lines = _line_reader() if lines else None
         self._inlined = inlined
         self._kernel: KernelSymbols | None = None
+        self._no_kernel = no_kernel  # why its addresses are not to be looked up
         self._made_at = monotonic()
         self._noted: set[tuple[str, str]] = set()
 
@@ -119,6 +127,9 @@ class Resolver:
 
     def _kernel_symbols(self, places: _Places) -> list[Symbol]:
         addresses = places.addresses
+        if self._no_kernel is not None:
+            self._note("", self._no_kernel)
+            return [Symbol(address, KERNEL_MODULE, HIDDEN_KERNEL) for address in addresses]
         if self._kernel is None:
             try:
                 self._kernel = kernel_symbols(self._root)

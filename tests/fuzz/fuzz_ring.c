@@ -64,8 +64,7 @@ static void resolve(struct kp_intake *intake)
     struct kp_samples *samples;
     if (kp_spaces_create(&spaces) != 0)
         return;
-    if (kp_taken_tell(&intake->taken, spaces) == 0 &&
-        kp_resolve(&intake->taken.store, spaces, &samples) == 0) {
+    if (kp_taken_finish(&intake->taken, N_EVENTS, spaces, &samples) == 0) {
         count_all(samples);
         kp_samples_destroy(samples);
     }
