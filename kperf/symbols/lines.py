@@ -129,7 +129,7 @@ class LineReader:
 
     def lookup(self, source: LineSource, addresses: Sequence[int]) -> list[Row]:
         """The places of each of the file's own addresses; BadFile where it cannot be read."""
-        key = source.build_id or source.path
+        key = source.build_id or source
         rows = self._rows.get(key)
         if rows is None:
             folder = os.path.join(self._folder, "lines") if self._folder else ""
@@ -152,7 +152,7 @@ class LineReader:
             "build_id": source.build_id.hex(),
             "load_address": source.load_address,
             "cache": os.path.join(self._folder, "symcache") if self._folder else "",
-            "addresses": addresses,
+            "addresses": [address + source.shift for address in addresses],
         }
         try:
             if self._worker is None:

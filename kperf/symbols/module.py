@@ -16,11 +16,13 @@ from kperf.symbols.plt import PltNames
 class LineSource:
     """Where the source lines of a module are to be read."""
 
-    def __init__(self, elf: ElfFile, path: str, build_id: bytes) -> None:
+    def __init__(self, elf: ElfFile, path: str, module: ElfFile) -> None:
         self.path = path
-        self.build_id = build_id
+        self.build_id = module.build_id
         self.debug_info_size = elf.debug_info_size
         self.load_address = elf.load_address
+        # what prelinking, which moves a module and not its debug file, took from its addresses
+        self.shift = elf.load_address - module.load_address
 
 
 class Module:
@@ -86,7 +88,7 @@ class Module:
     def _line_source(self, debug: ElfFile | None) -> LineSource | None:
         for elf in (self._elf, debug):
             if elf is not None and isinstance(elf.image, FileImage) and self._attempt_size(elf):
-                return LineSource(elf, elf.image.path, self._elf.build_id)
+                return LineSource(elf, elf.image.path, self._elf)
         return None
 
     def _read_plt(self) -> PltNames | None:

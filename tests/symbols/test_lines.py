@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from symbols.elfs import BIAS, LIBC, addr2line, compile_c, mapping_of, nm, resolver, run
+from symbols.elfs import BIAS, C_PROGRAM, LIBC, addr2line, compile_c, mapping_of, nm, resolver, run
 
 from kperf.symbols import cache
 from kperf.symbols.lines import LineReader
@@ -165,6 +165,24 @@ def test_lines_from_a_separate_debug_file(tmp_path: Path) -> None:
     addresses = _addresses(program, 20)
     expected = addr2line(program, addresses)
     run("objcopy", "--only-keep-debug", program, tmp_path / "program.debug")
+    run("strip", program)
+    run("objcopy", f"--add-gnu-debuglink={tmp_path / 'program.debug'}", program)
+    assert _lines(program, addresses)[0] == expected
+
+
+def test_lines_of_a_program_that_was_moved_since(tmp_path: Path) -> None:
+    """As prelinking does: the debug file has the addresses of before."""
+    flags = ("-Wl,--build-id=none", "-O2")
+    before = compile_c(tmp_path / "before", *flags, source=INLINED + C_PROGRAM)
+    program = compile_c(
+        tmp_path / "program",
+        *flags,
+        "-Wl,-Ttext-segment=0x200000",
+        source='#line 1 "before.c"\n' + INLINED + C_PROGRAM,
+    )
+    addresses = _addresses(program, 50)
+    expected = addr2line(before, [address - 0x200000 for address in addresses])
+    run("objcopy", "--only-keep-debug", before, tmp_path / "program.debug")
     run("strip", program)
     run("objcopy", f"--add-gnu-debuglink={tmp_path / 'program.debug'}", program)
     assert _lines(program, addresses)[0] == expected
