@@ -92,7 +92,7 @@ static int malformed(struct kp_btf *btf)
     return kp_fail(KP_E_KERNEL, EINVAL, "the kernel's BTF cannot be read");
 }
 
-static int count_types(struct kp_btf *btf)
+static int index_types(struct kp_btf *btf)
 {
     size_t at = 0, n = 1;
     for (struct type type; at + sizeof(type) <= btf->types_size; n++) {
@@ -100,8 +100,7 @@ static int count_types(struct kp_btf *btf)
         memcpy(&type, btf->types + at, sizeof(type));
         if (tail_of(&type, &tail) != 0 || tail > btf->types_size - at - sizeof(type))
             return -1;
-        if (btf->at != NULL)
-            btf->at[n] = (uint32_t)at;
+        btf->at[n] = (uint32_t)at;
         at += sizeof(type) + tail;
     }
     btf->n_types = n;
@@ -125,16 +124,14 @@ int kp_btf_parse(uint8_t *bytes, size_t size, struct kp_btf *out)
     out->types_size = header.type_length;
     out->strings = (const char *)bytes + header.length + header.string_offset;
     out->strings_size = header.string_length;
-    if (out->strings_size == 0 || out->strings[out->strings_size - 1] != '\0' ||
-        count_types(out) != 0)
+    if (out->strings_size == 0 || out->strings[out->strings_size - 1] != '\0')
         return malformed(out);
-    out->at = calloc(out->n_types, sizeof(*out->at));
+    out->at = malloc((out->types_size / sizeof(struct type) + 2) * sizeof(*out->at));
     if (out->at == NULL) {
         kp_btf_free(out);
         return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for the kernel's BTF");
     }
-    count_types(out);
-    return 0;
+    return index_types(out) == 0 ? 0 : malformed(out);
 }
 
 static ssize_t read_all(int fd, uint8_t **bytes)
