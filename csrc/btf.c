@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -107,10 +109,11 @@ static int index_types(struct kp_btf *btf)
     return at == btf->types_size ? 0 : -1;
 }
 
-int kp_btf_parse(uint8_t *bytes, size_t size, struct kp_btf *out)
+static int parse(struct kp_btf *out)
 {
     struct header header;
-    *out = (struct kp_btf){.bytes = bytes, .size = size};
+    const uint8_t *bytes = out->bytes;
+    size_t size = out->size;
     if (size < sizeof(header) || size > MOST_BYTES)
         return malformed(out);
     memcpy(&header, bytes, sizeof(header));
@@ -134,11 +137,33 @@ int kp_btf_parse(uint8_t *bytes, size_t size, struct kp_btf *out)
     return index_types(out) == 0 ? 0 : malformed(out);
 }
 
+int kp_btf_parse(uint8_t *bytes, size_t size, struct kp_btf *out)
+{
+    *out = (struct kp_btf){.bytes = bytes, .size = size};
+    return parse(out);
+}
+
+/* Kernels of late have it mapped, which saves copying it page by page. */
+static int map(int fd, struct kp_btf *out)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0 || status.st_size <= 0 || status.st_size > MOST_BYTES)
+        return 0;
+    size_t size = (size_t)status.st_size;
+    void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return 0;
+    *out = (struct kp_btf){.bytes = bytes, .size = size, .mapped = 1};
+    return 1;
+}
+
 static ssize_t read_all(int fd, uint8_t **bytes)
 {
+    /* The kernel gives a page at a time: valgrind looks at all that was asked for each time. */
+    enum { AT_ONCE = 1 << 16 };
     size_t len = 0, room = 8 << 20;
     for (*bytes = malloc(room); *bytes != NULL;) {
-        ssize_t n = read(fd, *bytes + len, room - len);
+        ssize_t n = read(fd, *bytes + len, room - len < AT_ONCE ? room - len : AT_ONCE);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -155,24 +180,35 @@ static ssize_t read_all(int fd, uint8_t **bytes)
     return -1;
 }
 
+static int read_into(int fd, const char *path, struct kp_btf *out)
+{
+    *out = (struct kp_btf){.mapped = 0};
+    ssize_t n = read_all(fd, &out->bytes);
+    if (n < 0) {
+        int failure = errno;
+        kp_btf_free(out);
+        return kp_fail(KP_E_KERNEL, failure, "cannot read %s", path);
+    }
+    out->size = (size_t)n;
+    return 0;
+}
+
 int kp_btf_read(const char *path, struct kp_btf *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return kp_fail(KP_E_KERNEL, errno, "this kernel does not describe its types (no %s)", path);
-    uint8_t *bytes;
-    ssize_t n = read_all(fd, &bytes);
-    int failure = errno;
+    int rc = map(fd, out) ? 0 : read_into(fd, path, out);
     close(fd);
-    if (n >= 0)
-        return kp_btf_parse(bytes, (size_t)n, out);
-    free(bytes);
-    return kp_fail(KP_E_KERNEL, failure, "cannot read %s", path);
+    return rc == 0 ? parse(out) : rc;
 }
 
 void kp_btf_free(struct kp_btf *btf)
 {
-    free(btf->bytes);
+    if (btf->mapped)
+        munmap(btf->bytes, btf->size);
+    else
+        free(btf->bytes);
     free(btf->at);
     memset(btf, 0, sizeof(*btf));
 }

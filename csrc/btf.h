@@ -9,6 +9,7 @@
 struct kp_btf {
     uint8_t *bytes;
     size_t size;
+    int mapped;           /* bytes are a mapped file */
     const uint8_t *types; /* within bytes, as the strings are */
     size_t types_size;
     const char *strings;

@@ -127,6 +127,24 @@ TEST(btf_cut)
     }
 }
 
+/* As from kernels that do not let it be mapped. */
+TEST(btf_through_a_pipe)
+{
+    struct made made;
+    struct kp_btf btf;
+    char path[40];
+    int ends[2];
+    size_t size = make(&made);
+    CHECK_EQ(pipe(ends), 0);
+    CHECK_EQ(write(ends[1], made.bytes, size), size);
+    close(ends[1]);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[0]);
+    CHECK_OK(kp_btf_read(path, &btf));
+    CHECK_EQ(kp_btf_offset(&btf, 6, "nested.last"), 20);
+    kp_btf_free(&btf);
+    close(ends[0]);
+}
+
 TEST(btf_of_this_kernel)
 {
     struct kp_btf btf;

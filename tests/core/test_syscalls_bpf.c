@@ -619,13 +619,15 @@ TEST(bpf_calls_of_a_held_command)
     CHECK_OK(kp_child_release(child));
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     struct kp_call_summary *summary = read_calls(calls);
-    uint64_t before = 0;
-    for (size_t i = 0; i < summary->n_rows; i++)
+    uint64_t before = 0, returned = 0;
+    for (size_t i = 0; i < summary->n_rows; i++) {
         before += summary->rows[i].begun_before;
+        returned += summary->rows[i].count;
+    }
     CHECK_EQ(before, 1); /* the exec that began it */
     CHECK_EQ(row_of(summary, SYS_execve)->begun_before, 1);
     CHECK_EQ(row_of(summary, SYS_exit_group)->unfinished, 1);
-    CHECK(row_of(summary, SYS_mmap)->count > 0);
+    CHECK(returned > 0);
     check_nothing_lost(summary);
     kp_call_summary_destroy(summary);
     kp_bpf_calls_destroy(calls);
