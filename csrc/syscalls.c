@@ -332,9 +332,9 @@ void kp_pairs_end(struct kp_pairs *pairs, int32_t tid)
     forget(pairs, thread);
 }
 
-void kp_pairs_comm(struct kp_pairs *pairs, int32_t tid, const char *name, size_t size)
+void kp_pairs_comm(struct kp_pairs *pairs, int32_t pid, int32_t tid, const char *name, size_t size)
 {
-    struct thread *thread = known(pairs, tid);
+    struct thread *thread = thread_of(pairs, pid, tid);
     if (thread == NULL)
         return;
     memset(thread->comm, 0, sizeof(thread->comm));

@@ -41,7 +41,7 @@ void kp_pairs_exit(struct kp_pairs *pairs, uint64_t time, int32_t pid, int32_t t
                    int64_t number, int64_t ret);
 void kp_pairs_fork(struct kp_pairs *pairs, int32_t pid, int32_t tid, int32_t ppid, int32_t ptid);
 void kp_pairs_end(struct kp_pairs *pairs, int32_t tid);
-void kp_pairs_comm(struct kp_pairs *pairs, int32_t tid, const char *name, size_t size);
+void kp_pairs_comm(struct kp_pairs *pairs, int32_t pid, int32_t tid, const char *name, size_t size);
 
 /* An exec: the thread's number was `old` until then; its program has `bits` (0: not known). */
 void kp_pairs_exec(struct kp_pairs *pairs, int32_t pid, int32_t tid, int32_t old, uint8_t bits);

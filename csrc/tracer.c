@@ -36,6 +36,8 @@ struct kp_tracer {
     struct kp_tracing tracing;
     const struct kp_event *tracing_events; /* while they are opened */
     size_t smallest_ring;
+    uint64_t lost;  /* told so far */
+    int tells_lost; /* each event counts its lost records; before Linux 6.0 records of loss do */
 };
 
 static uint64_t now_ns(void *context)
@@ -113,7 +115,7 @@ static void take_side(struct kp_tracer *tracer, const uint8_t *record, size_t si
     else if (side.kind == KP_SIDE_EXIT)
         kp_pairs_end(tracer->pairs, side.tid);
     else if (side.kind == KP_SIDE_COMM || side.kind == KP_SIDE_EXEC)
-        kp_pairs_comm(tracer->pairs, side.tid, side.name, side.name_size);
+        kp_pairs_comm(tracer->pairs, side.pid, side.tid, side.name, side.name_size);
 }
 
 static void take_record(void *context, size_t ring, uint64_t time, const uint8_t *record,
@@ -125,10 +127,10 @@ static void take_record(void *context, size_t ring, uint64_t time, const uint8_t
     memcpy(&header, record, sizeof(header));
     if (header.type == KP_RECORD_SAMPLE)
         take_sample(tracer, (int32_t)ring, record, size);
-    else if (header.type == KP_RECORD_LOST || header.type == KP_RECORD_LOST_SAMPLES)
-        kp_pairs_lost(tracer->pairs, kp_record_number_lost(record, size));
-    else
+    else if (header.type != KP_RECORD_LOST && header.type != KP_RECORD_LOST_SAMPLES)
         take_side(tracer, record, size);
+    else if (!tracer->tells_lost)
+        kp_pairs_lost(tracer->pairs, kp_record_number_lost(record, size));
 }
 
 static void distrust(void *context)
@@ -175,7 +177,7 @@ static void meet(int32_t tid, int32_t pid, uint8_t *bits, char comm[16])
 static void prepare_attr(void *context, const struct kp_event *event, struct kp_attr *attr)
 {
     const struct kp_tracer *tracer = context;
-    attr->read_format = 0;
+    attr->read_format = tracer->tells_lost ? KP_FORMAT_LOST : 0;
     attr->clockid = CLOCK_MONOTONIC;
     attr->flags |= KP_ATTR_USE_CLOCKID | KP_ATTR_SAMPLE_ID_ALL;
     if (event->flags & KP_EVENT_TRACKING) {
@@ -195,9 +197,12 @@ static void prepare_attr(void *context, const struct kp_event *event, struct kp_
 
 static int give_way(void *context, const struct kp_event *event)
 {
-    (void)context;
+    struct kp_tracer *tracer = context;
     (void)event;
-    return 0;
+    if (!tracer->tells_lost)
+        return 0;
+    tracer->tells_lost = 0;
+    return 1;
 }
 
 static int set_filter(const struct kp_tracer *tracer, uint32_t index, int32_t cpu, int fd)
@@ -261,6 +266,7 @@ int kp_tracer_create(const struct kp_event *events, size_t n_events, const struc
     tracer->tracing = *tracing;
     tracer->tracing_events = events;
     tracer->smallest_ring = SIZE_MAX;
+    tracer->tells_lost = 1;
     tracer->hooks = (struct kp_session_hooks){
         .prepare = prepare_attr, .give_way = give_way, .opened = send_to_ring, .context = tracer};
     int rc = open_parts(tracer, events, n_events, target, flags);
@@ -333,26 +339,41 @@ int kp_tracer_disable(struct kp_tracer *tracer)
     return rc;
 }
 
-static int read_pairs(struct kp_tracer *tracer, int (*read)(struct kp_pairs *, void *), void *out)
+/* A record of loss comes with the next record that finds room: after the last one, none does. */
+static void count_lost(struct kp_tracer *tracer)
+{
+    uint64_t total = 0, fields[2]; /* the count, and what was lost of it */
+    for (size_t i = 0; tracer->tells_lost && i < tracer->session->n_cells; i++)
+        if (tracer->session->cells[i].fd >= 0 &&
+            read(tracer->session->cells[i].fd, fields, sizeof(fields)) == sizeof(fields))
+            total += fields[1];
+    if (total > tracer->lost)
+        kp_pairs_lost(tracer->pairs, total - tracer->lost);
+    tracer->lost = total;
+}
+
+static int read_pairs(struct kp_tracer *tracer, int (*read_one)(struct kp_tracer *, void *),
+                      void *out)
 {
     int rc = kp_session_check_owner(tracer->session);
     if (rc != 0)
         return rc;
     pthread_mutex_lock(&tracer->drain.lock);
     kp_drain_all(&tracer->drain);
-    rc = read(tracer->pairs, out);
+    rc = read_one(tracer, out);
     pthread_mutex_unlock(&tracer->drain.lock);
     return rc;
 }
 
-static int read_summary(struct kp_pairs *pairs, void *out)
+static int read_summary(struct kp_tracer *tracer, void *out)
 {
-    return kp_pairs_read_summary(pairs, out);
+    count_lost(tracer);
+    return kp_pairs_read_summary(tracer->pairs, out);
 }
 
-static int read_calls(struct kp_pairs *pairs, void *out)
+static int read_calls(struct kp_tracer *tracer, void *out)
 {
-    return kp_pairs_read_calls(pairs, out);
+    return kp_pairs_read_calls(tracer->pairs, out);
 }
 
 int kp_tracer_read_summary(struct kp_tracer *tracer, struct kp_call_summary **out)

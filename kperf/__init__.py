@@ -30,6 +30,12 @@ if TYPE_CHECKING:
         get_numa_core,
         open,
         read,
+        sys_call_func_list,
+        trace_close,
+        trace_disable,
+        trace_enable,
+        trace_open,
+        trace_read,
     )
     from kperf.attrs import (
         BranchSampleFilter,
@@ -41,10 +47,13 @@ if TYPE_CHECKING:
         PmuEventType,
         PmuMetricMode,
         PmuTaskType,
+        PmuTraceAttr,
+        PmuTraceType,
         SpeEventFilter,
         SpeFilter,
         SymbolMode,
     )
+    from kperf.calls import CallRow, CallSummary, ImplPmuTraceData, PmuTraceData
     from kperf.command import Command
     from kperf.data import ImplPmuData, PmuData, Quality
     from kperf.device.data import DdrDataStructure, ImplPmuDeviceData, PmuDeviceData
@@ -61,6 +70,7 @@ if TYPE_CHECKING:
     from kperf.session import Counting
     from kperf.topo import CpuTopology, Topology
     from kperf.tracepoint import SampleRawField
+    from kperf.tracing import SyscallTrace
 
 # Each name is loaded from its module when it is first used: a program pays for what it needs.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -82,6 +92,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "get_numa_core",
         "open",
         "read",
+        "sys_call_func_list",
+        "trace_close",
+        "trace_disable",
+        "trace_enable",
+        "trace_open",
+        "trace_read",
     ),
     "kperf.attrs": (
         "BranchSampleFilter",
@@ -93,10 +109,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "PmuEventType",
         "PmuMetricMode",
         "PmuTaskType",
+        "PmuTraceAttr",
+        "PmuTraceType",
         "SpeEventFilter",
         "SpeFilter",
         "SymbolMode",
     ),
+    "kperf.calls": ("CallRow", "CallSummary", "ImplPmuTraceData", "PmuTraceData"),
     "kperf.command": ("Command",),
     "kperf.data": ("ImplPmuData", "PmuData", "Quality"),
     "kperf.device.data": ("DdrDataStructure", "ImplPmuDeviceData", "PmuDeviceData"),
@@ -113,6 +132,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "kperf.session": ("Counting",),
     "kperf.topo": ("CpuTopology", "Topology"),
     "kperf.tracepoint": ("SampleRawField",),
+    "kperf.tracing": ("SyscallTrace",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -132,6 +152,8 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "BranchSampleFilter",
+    "CallRow",
+    "CallSummary",
     "Command",
     "Counting",
     "CpuTopology",
@@ -141,6 +163,7 @@ __all__ = [
     "EvtAttr",
     "ImplPmuData",
     "ImplPmuDeviceData",
+    "ImplPmuTraceData",
     "InvalidArgumentError",
     "KperfError",
     "Machine",
@@ -155,12 +178,16 @@ __all__ = [
     "PmuEventType",
     "PmuMetricMode",
     "PmuTaskType",
+    "PmuTraceAttr",
+    "PmuTraceData",
+    "PmuTraceType",
     "Quality",
     "SampleRawField",
     "Sampling",
     "SpeEventFilter",
     "SpeFilter",
     "SymbolMode",
+    "SyscallTrace",
     "Topology",
     "__version__",
     "close",
@@ -180,4 +207,10 @@ __all__ = [
     "get_numa_core",
     "open",
     "read",
+    "sys_call_func_list",
+    "trace_close",
+    "trace_disable",
+    "trace_enable",
+    "trace_open",
+    "trace_read",
 ]

@@ -15,6 +15,8 @@ from kperf.attrs import (
     PmuDeviceAttr,
     PmuEventType,
     PmuTaskType,
+    PmuTraceAttr,
+    PmuTraceType,
 )
 from kperf.data import ImplPmuData, PmuData
 from kperf.errors import Error, KperfError
@@ -22,9 +24,11 @@ from kperf.machine import Machine
 from kperf.topo import Topology
 
 if TYPE_CHECKING:  # each kind of collection is loaded when it is first opened
+    from kperf.calls import PmuTraceData
     from kperf.collection import Collection
     from kperf.device.data import PmuDeviceData
     from kperf.tracepoint import SampleRawField
+    from kperf.tracing import SyscallTrace
 
 _T = TypeVar("_T")
 
@@ -230,6 +234,84 @@ def _check_row(row: object, field_name: object) -> None:
         raise TypeError(f"pmu_data must be a row of PmuData, not {type(row).__name__}")
     if not isinstance(field_name, str):
         raise TypeError(f"field_name must be str, not {type(field_name).__name__}")
+
+
+# ---- system calls ----
+
+
+def trace_open(trace_type: PmuTraceType, pmu_trace_attr: PmuTraceAttr) -> int:
+    """Opens a trace, disabled. Returns a descriptor > 0, or -1 with `error()` set."""
+    if not isinstance(pmu_trace_attr, PmuTraceAttr):
+        raise TypeError(f"pmu_trace_attr must be PmuTraceAttr, not {type(pmu_trace_attr).__name__}")
+    _check_type("trace_type", trace_type, "PmuTraceType")
+
+    def collect() -> Collection:
+        if trace_type != PmuTraceType.TRACE_SYS_CALL:
+            raise errors.error(
+                Error.INVALID_TRACE_TYPE,
+                f"{trace_type} is no trace type",
+                hint="use PmuTraceType.TRACE_SYS_CALL",
+            )
+        from kperf.tracing import SyscallTrace
+
+        attr = pmu_trace_attr
+        return SyscallTrace(attr.funcs, pids=attr.pidList, cpus=attr.cpuList)
+
+    return _open(collect)
+
+
+def trace_enable(pd: int) -> int:
+    """Starts tracing. Returns 0, or an `Error` code > 0."""
+    return _code(lambda: _trace(pd).enable())
+
+
+def trace_disable(pd: int) -> int:
+    """Stops tracing. Returns 0, or an `Error` code > 0."""
+    return _code(lambda: _trace(pd).disable())
+
+
+def trace_read(pd: int) -> PmuTraceData:
+    """The calls that returned since the last read; empty on error, with `error()` set."""
+    from kperf.calls import PmuTraceData
+
+    return _guarded(lambda: _trace(pd).read(), lambda _: PmuTraceData())
+
+
+def trace_close(pd: int) -> None:
+    """Closes a descriptor; data already read stays valid. An unknown one sets `errorno()`."""
+
+    def action() -> None:
+        trace = _trace(pd)
+        _open_sessions.pop(pd, None)
+        trace.close()
+
+    _code(action)
+
+
+def _trace(pd: int) -> SyscallTrace:
+    """The trace that a descriptor stands for."""
+    from kperf.tracing import SyscallTrace
+
+    session = _session(pd)
+    if not isinstance(session, SyscallTrace):
+        raise errors.error(
+            Error.INVALID_DESCRIPTOR,
+            f"descriptor {pd} is no trace",
+            hint="use what kperf.trace_open returned; this one is for kperf.enable, read and close",
+        )
+    return session
+
+
+def sys_call_func_list() -> Iterator[str]:
+    """The system calls of this architecture. Each is accepted in funcs."""
+    from kperf.syscalls import SyscallNames
+
+    names: list[str] = []
+    _code(lambda: names.extend(SyscallNames(Machine().arch).names))
+    return iter(names)
+
+
+# ---- errors ----
 
 
 def error() -> str:

@@ -140,6 +140,12 @@ class PmuMetricMode(IntEnum):
     SOCKET = 6
 
 
+class PmuTraceType(IntEnum):
+    """What a trace is of."""
+
+    TRACE_SYS_CALL = 0
+
+
 class EvtAttr(NamedTuple):
     """One event's own settings. groupId -1: alone."""
 
@@ -319,3 +325,28 @@ class PmuAttr(_Attributes):
         self.minLatency = minLatency
         self.includeNewFork = includeNewFork
         self.branchSampleFilter = branchSampleFilter
+
+
+class PmuTraceAttr(_Attributes):
+    """What `kperf.trace_open` traces.
+
+    funcs: names of system calls; none: all. pidList, cpuList: as in `PmuAttr`. A value of the wrong
+    type raises TypeError, in the call and where a field is set later.
+    """
+
+    __slots__ = ()
+
+    funcs = _Field(_strings)
+    pidList = _Field(_integers)
+    cpuList = _Field(_integers)
+
+    def __init__(
+        self,
+        funcs: Sequence[str] | None = None,
+        pidList: Sequence[int] | None = None,
+        cpuList: Sequence[int] | None = None,
+    ) -> None:
+        self._values = {}
+        self.funcs = funcs
+        self.pidList = pidList
+        self.cpuList = cpuList

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, Union
 
 from kperf._core import ffi, lib
@@ -143,10 +144,8 @@ class Columns:
 
     def clear(self) -> None:
         for name in self._slots():
-            try:
+            with suppress(AttributeError):  # some rows lack some of them
                 delattr(self, name)
-            except AttributeError:
-                return
 
 
 class _CountColumns(Columns):

@@ -16,7 +16,12 @@ from kperf_cli.render import TEXT, Column, Result, Table, envelope, make_output
 
 _ALL_KINDS = {**KINDS, **OTHER_KINDS}
 _KEYS = ("name", "kind", "pmu", "description", "encoding", "unit")
-_WHAT = {"metrics": "metric", "devices": "device", "bdf": "PCIe device"}  # else events
+_WHAT = {
+    "metrics": "metric",
+    "devices": "device",
+    "bdf": "PCIe device",
+    "syscalls": "system call",
+}  # else events
 _FOLDING = ("description", "encoding")
 
 
@@ -107,9 +112,9 @@ def command(ctx: click.Context, /, words: Sequence[str], verbose: bool, **given:
     """Show the events that can be counted here.
 
     A kind (core, uncore, trace, software) limits the list to it; any other word
-    is a part of a name, or a pattern such as 'sched:*'. Three kinds are no events,
+    is a part of a name, or a pattern such as 'sched:*'. Four kinds are no events,
     and listed where they are named: metrics (for stat -M), devices (that count),
-    bdf (PCIe devices that are counted).
+    bdf (PCIe devices that are counted), syscalls (for trace).
 
     \b
     kperf list core              the events of the CPU cores

@@ -22,6 +22,7 @@ _COMMANDS: dict[str, str] = {
     "record": "Sample where the time goes, and show the hot symbols.",
     "stat": "Count events for a command, processes, CPUs or the system.",
     "topo": "Show where CPUs sit: sockets, NUMA nodes, clusters, cores.",
+    "trace": "Time system calls: how many, how long, which ones are slow.",
 }
 
 _READER_GONE = 141  # 128 + SIGPIPE, as a program has it that the signal ends

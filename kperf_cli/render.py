@@ -33,11 +33,12 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table for people: a line above, and cells as they are shown."""
+    """A table for people: a line above, cells as they are shown, and tables below it."""
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
+    below: Sequence[Table] = ()
 
 
 class Result(NamedTuple):
@@ -164,9 +165,8 @@ def envelope(
 # ---- the forms ----
 
 
-def _plain_text(result: Result) -> str:
-    """The table without colour and boxes: columns two spaces apart."""
-    table = result.table()
+def _plain_table(table: Table) -> list[str]:
+    """The lines of a table without colour and boxes: columns two spaces apart."""
     cells = [[column.title for column in table.columns]]
     cells += [[one_line(cell) for cell in row] for row in table.rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
@@ -177,7 +177,13 @@ def _plain_text(result: Result) -> str:
             for cell, width, column in zip(row, widths, table.columns)
         ]
         lines.append("  ".join(parts).rstrip())
-    return "\n".join([*lines, "", one_line(result.quality), ""])
+    for other in table.below:
+        lines += ["", *_plain_table(other)]
+    return lines
+
+
+def _plain_text(result: Result) -> str:
+    return "\n".join([*_plain_table(result.table()), "", one_line(result.quality), ""])
 
 
 def _csv_cell(value: Any) -> Any:
@@ -239,6 +245,7 @@ class Output:
         self._to_stdout = path is None and fd is None
         self._after_command = after_command
         self._last: Result | None = None
+        self._has_parts = False
         self._said = ""
         self._sink = open_sink(path, fd, live=live, as_utf8=self.form != TEXT)
         self._on_terminal = self._to_stdout and sys.stdout.isatty()
@@ -250,21 +257,29 @@ class Output:
 
     def write(self, result: Result) -> None:
         """Writes one result, and hands it over at once."""
-        is_first = self._last is None
+        is_first = self._last is None and not self._has_parts
         self._last = result
+        self._hand_over(is_first, lambda: _WRITERS[self.form](self, result, is_first))
+        if self.form == CSV and not self._quiet:
+            self._say(one_line(result.quality))
+
+    def write_part(self, text: str) -> None:
+        """Writes a piece of a text result whose lines come one by one."""
+        is_first, self._has_parts = not self._has_parts, True
+        self._hand_over(is_first, lambda: self._sink.stream.write(text))
+
+    def _hand_over(self, is_first: bool, write: Callable[[], object]) -> None:
         try:
             if is_first:
                 self._sink.begin()
-            if self._needs_line(is_first):
+            if self._needs_line(is_first) and (is_first or not self._has_parts):
                 self._sink.stream.write("\n")
-            _WRITERS[self.form](self, result, is_first)
+            write()
             self._sink.stream.flush()
         except BrokenPipeError:
             raise
         except OSError as refused:
             raise self._not_written(refused) from refused
-        if self.form == CSV and not self._quiet:
-            self._say(one_line(result.quality))
 
     def _say(self, quality: str) -> None:
         """The quality line on standard error, once as long as it is the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import IO, Any
 
-from kperf_cli.render import Column, Result
+from kperf_cli.render import Column, Result, Table
 from kperf_cli.words import one_line
 
 
@@ -19,11 +19,18 @@ def _narrowest(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int
 
 
 def _drawn(result: Result, width: int) -> list[Any]:
-    """A result as rich draws it: title, table and quality with empty lines between them."""
-    from rich.table import Table as RichTable
+    """A result as rich draws it: title, tables and quality with empty lines between them."""
     from rich.text import Text
 
     table = result.table()
+    parts = [part for one in (table, *table.below) for part in _drawn_table(one, width)]
+    return [*parts, Text(one_line(result.quality), style="dim")]
+
+
+def _drawn_table(table: Table, width: int) -> list[Any]:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
     drawn = RichTable(box=None, header_style="bold cyan", pad_edge=False, padding=(0, 2, 0, 0))
     cells = [[one_line(cell) for cell in row] for row in table.rows]
     is_wide = _narrowest(table.columns, cells) <= width
@@ -37,7 +44,7 @@ def _drawn(result: Result, width: int) -> list[Any]:
     for row in cells:
         drawn.add_row(*map(Text, row))
     title = Text(one_line(table.title), style="bold")
-    return [title, "", drawn, "", Text(one_line(result.quality), style="dim")]
+    return [title, "", drawn, ""]
 
 
 class Screen:

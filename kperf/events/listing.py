@@ -151,6 +151,14 @@ KINDS = {
 }
 
 
+def _syscalls(machine: Machine) -> Iterator[ListedEvent]:
+    from kperf.syscalls import SyscallNames
+
+    names = SyscallNames(machine.arch)
+    for name in names.names:
+        yield ListedEvent(name, "syscalls", encoding=f"number={names.number(name)}")
+
+
 def _metrics(machine: Machine) -> Iterator[ListedEvent]:
     from kperf.metrics.listing import listed_metrics
 
@@ -174,6 +182,7 @@ OTHER_KINDS: dict[str, Callable[[Machine], Iterator[ListedEvent]]] = {
     "metrics": _metrics,
     "devices": _devices,
     "bdf": _bdfs,
+    "syscalls": _syscalls,
 }
 
 

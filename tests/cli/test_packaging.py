@@ -16,7 +16,7 @@ KPERF = Path(sysconfig.get_path("scripts")) / "kperf"
 MANUAL = Path(sys.prefix) / "share" / "man" / "man1"
 PAGES = sorted(page.name for page in (SOURCE / "man").glob("*.1"))
 
-BUILD_ONLY = {"kperf/_core_build.py"}
+BUILD_ONLY = {"kperf/_core_build.py", "kperf/syscalls/generate.py"}
 LOADED_WHEN_USED = {"click", "json", "pytest", "rich", "subprocess"}
 
 

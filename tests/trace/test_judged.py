@@ -1,0 +1,296 @@
+"""Traces judged from outside: strace's counts, what programs write down of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import Run, Start
+from support import PATIENCE_S, privileged
+
+import kperf
+
+pytestmark = privileged
+
+Compiled = Callable[[str], Path]
+
+# How often they are made is up to the scheduler: who waits for whom.
+_BY_CHANCE = {"futex", "restart_syscall"}
+# They never return, or had begun before kperf's command did.
+_WITHOUT_END = {"exit", "exit_group", "execve"}
+
+
+def rows_of(done: Any) -> dict[str, dict[str, Any]]:
+    return {row["syscall"]: row for row in done.rows()}
+
+
+# ---- counts ----
+
+
+def counted_by_strace(tmp_path: Path, *argv: object) -> dict[str, tuple[int, int]]:
+    """Calls and errors by name."""
+    out = tmp_path / "strace.txt"
+    command = ["strace", "-c", "-f", "-o", str(out), *map(str, argv)]
+    subprocess.run(command, check=True, timeout=PATIENCE_S, stdout=subprocess.DEVNULL)
+    found = {}
+    for line in out.read_text().splitlines():
+        words = line.split()
+        if len(words) in (5, 6) and words[0][0].isdigit() and words[-1] != "total":
+            found[words[-1]] = (int(words[3]), int(words[4]) if len(words) == 6 else 0)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_counts_are_those_of_strace(kperf: Run, calls: Compiled, tmp_path: Path) -> None:
+    program = calls("known")
+    expected = counted_by_strace(tmp_path, program, 3, 2)
+    done = kperf("trace", "--json", "--", program, 3, 2)
+    rows = rows_of(done)
+    found = {name: (row["count"], row["errors"]) for name, row in rows.items() if row["count"]}
+    left_out = _BY_CHANCE | _WITHOUT_END
+    assert {name: n for name, n in found.items() if name not in left_out} == {
+        name: n for name, n in expected.items() if name not in left_out
+    }
+    assert found["write"] == (3 * 2 * 200, 0)
+    assert found["getppid"] == (3 * 2 * 100, 0)
+    assert found["read"][1] == 3 * 2 * 50
+    # strace counts the exec that began it, and the one process that is left to end.
+    assert rows["execve"]["begun_before"] == expected["execve"][0] == 1
+    assert rows["exit_group"]["unfinished"] == 4
+    assert rows["exit"]["unfinished"] == 6
+    assert done.document()["quality"]["lost"] == 0
+
+
+def test_a_million_pairs_are_all_there(kperf: Run, calls: Compiled) -> None:
+    """On a machine that is busy with other things the buffers may run full: then it is told."""
+    for _ in range(5):
+        done = kperf("trace", "--json", "read,write", "--", calls("pairs"), 1_000_000)
+        rows, quality = rows_of(done), done.document()["quality"]
+        counts = {name: row["count"] for name, row in rows.items()}
+        assert counts["write"] <= 1_000_000
+        if quality["lost"] == 0:
+            break
+        assert counts["write"] < 1_000_000 or counts["read"] < 1_000_001
+    assert quality["lost"] == 0
+    assert counts == {"write": 1_000_000, "read": 1_000_001}  # one is of the loader
+
+
+# ---- times ----
+
+
+def stamps_of(path: Path) -> list[tuple[int, int]]:
+    data = path.read_bytes()
+    return list(struct.iter_unpack("=QQ", data))
+
+
+def test_times_are_those_of_the_program(kperf: Run, calls: Compiled, tmp_path: Path) -> None:
+    """Sleeps of known times: each call lies between what the program's clock said around it."""
+    stamped, names = tmp_path / "stamps", ["nanosleep", "ppoll", "futex"]
+    done = kperf(
+        "trace",
+        ",".join(names),
+        "--events",
+        "--json",
+        "--",
+        calls("stamped"),
+        stamped,
+        "sleep",
+        300,
+    )
+    rows = sorted(done.rows(), key=lambda row: row["start_ns"])
+    stamps = stamps_of(stamped)
+    assert [row["syscall"] for row in rows] == [names[i % 3] for i in range(300)]
+    slack = []
+    for row, (before, after) in zip(rows, stamps):
+        assert before <= row["start_ns"]
+        assert row["start_ns"] + row["elapsed_ns"] <= after
+        slack.append((after - before) - row["elapsed_ns"])
+    assert statistics.median(slack) < 100_000
+    total = sum(row["elapsed_ns"] for row in rows)
+    clock = sum(after - before for before, after in stamps)
+    assert total == pytest.approx(clock, rel=0.05)
+
+
+def test_the_summary_tells_the_same_times(kperf: Run, calls: Compiled, tmp_path: Path) -> None:
+    stamped = tmp_path / "stamps"
+    done = kperf("trace", "nanosleep", "--json", "--", calls("stamped"), stamped, "sleep", 150)
+    (row,) = done.rows()
+    own = sorted(after - before for before, after in stamps_of(stamped)[::3])
+    assert row["count"] == len(own) == 50
+    assert sum(part[2] for part in row["histogram"]) == 50
+    assert row["total_ns"] == pytest.approx(sum(own), rel=0.05)
+    assert row["max_ns"] <= own[-1]
+    for key, share in (("p50_ns", 0.5), ("p95_ns", 0.95)):
+        exact = own[max(0, -int(-share * len(own) // 1) - 1)]
+        assert row[key] <= exact * 1.01
+    assert row["p50_ns"] <= row["p95_ns"] <= row["p99_ns"] <= row["max_ns"]
+
+
+# ---- loss ----
+
+
+def _check_seeks(rows: list[dict[str, Any]], stamps: list[tuple[int, int]]) -> None:
+    """Call number i returned i, between the program's own stamps i."""
+    assert len({row["ret"] for row in rows}) == len(rows)
+    for row in rows:
+        before, after = stamps[row["ret"]]
+        assert before <= row["start_ns"]
+        assert row["start_ns"] + row["elapsed_ns"] <= after
+
+
+def test_no_time_is_wrong_where_kperf_was_stopped(
+    start_kperf: Start, calls: Compiled, tmp_path: Path
+) -> None:
+    """The buffers run full while kperf sleeps: what it reports is true, and the rest is counted."""
+    stamped, total = tmp_path / "stamps", 1_000_000
+    result = tmp_path / "result.json"
+    running = start_kperf(
+        "trace", "lseek", "--events", "--json", "-o", result, "--",
+        calls("stamped"), stamped, "seek", total,
+    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE_S
+    while not (stamped.exists() and stamped.stat().st_size and stamps_of(stamped)[1000][1]):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    os.kill(running.pid, signal.SIGSTOP)
+    while not stamps_of(stamped)[-1][1]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(running.pid, signal.SIGCONT)
+    assert running.finish().status == 0
+    document = json.loads(result.read_text())
+    stamps = stamps_of(stamped)
+    rows = [row for row in document["rows"] if row["start_ns"] >= stamps[0][0]]
+    _check_seeks(rows, stamps)
+    assert 1000 < len(rows) < total
+    assert document["quality"]["lost"] >= total - len(rows)
+
+
+def test_no_time_is_wrong_with_a_tiny_buffer(calls: Compiled, tmp_path: Path) -> None:
+    stamped, total = tmp_path / "stamps", 200_000
+    options: dict[str, Any] = {"enable_on_exec": True, "buffer_bytes": 1 << 15}
+    with (
+        kperf.Command([str(calls("stamped")), str(stamped), "seek", str(total)]) as command,
+        kperf.SyscallTrace(["lseek"], command=command, **options) as trace,
+    ):
+        command.start()
+        os.waitpid(command.pid, 0)
+        trace.disable()
+        data = trace.read()
+    stamps = stamps_of(stamped)
+    rows = [
+        {"ret": row.ret, "start_ns": row.startTs, "elapsed_ns": row.elapsedNs}
+        for row in data
+        if row.startTs >= stamps[0][0]
+    ]
+    _check_seeks(rows, stamps)
+    lost = data.quality.lost
+    assert lost is not None
+    assert len(rows) + lost >= total
+
+
+# ---- what is hard to pair ----
+
+
+def test_exec_of_another_thread_than_the_leader(kperf: Run, calls: Compiled) -> None:
+    rows = rows_of(kperf("trace", "--json", "--", calls("corners"), "exec"))
+    assert (rows["execve"]["count"], rows["execve"]["errors"]) == (1, 0)
+    assert rows["execve"]["begun_before"] == 1
+
+
+def test_returns_from_handlers(kperf: Run, calls: Compiled) -> None:
+    for names in ((), ("rt_sigreturn",)):
+        done = kperf("trace", "--json", *names, "--", calls("corners"), "handler")
+        assert rows_of(done)["rt_sigreturn"]["count"] == 100
+        assert done.document()["quality"]["lost"] == 0
+
+
+@pytest.mark.parametrize("names", [(), ("nanosleep",)])
+def test_a_sleep_that_was_stopped_is_one(
+    kperf: Run, calls: Compiled, names: tuple[str, ...]
+) -> None:
+    rows = rows_of(kperf("trace", "--json", *names, "--", calls("corners"), "stopped"))
+    assert "restart_syscall" not in rows
+    sleep = rows.get("nanosleep") or rows["clock_nanosleep"]
+    assert sleep["count"] == 1
+    assert sleep["errors"] == 0
+    assert sleep["total_ns"] >= 1_000_000_000
+
+
+def test_a_thousand_blocked_threads(kperf: Run, calls: Compiled) -> None:
+    rows = rows_of(kperf("trace", "futex", "--json", "--", calls("corners"), "blocked"))
+    assert rows["futex"]["count"] + rows["futex"]["unfinished"] >= 1000
+
+
+def test_the_own_drain_thread_is_left_out(kperf: Run) -> None:
+    own = """
+import kperf, os, time
+with kperf.SyscallTrace(["epoll_wait", "getppid"], pids=[os.getpid()]) as trace:
+    trace.enable()
+    for _ in range(10):
+        os.getppid()
+    trace.disable()
+    print(sorted({(row.funcs, row.tid == os.getpid()) for row in trace.read()}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", own], cwd="/", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[('getppid', True)]"
+
+
+# ---- memory, and what is left behind ----
+
+
+def _resident(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) << 10
+
+
+def test_the_summary_needs_no_memory_a_call(calls: Compiled) -> None:
+    sizes = []
+    with kperf.SyscallTrace(
+        ["read", "write"], cpus=range_of_cpus(), keep_calls=False, buffer_bytes=1 << 20
+    ) as trace:
+        trace.enable()
+        for _ in range(3):
+            subprocess.run([calls("pairs"), "500000"], check=True)
+            sizes.append(_resident(os.getpid()))
+        summary = trace.summary()
+    assert sum(row.count for row in summary.rows) > 100_000
+    assert sizes[2] - sizes[1] < 4 << 20
+
+
+def range_of_cpus() -> list[int]:
+    return list(kperf.Machine().online_cpus)
+
+
+def test_a_killed_kperf_leaves_nothing_behind(
+    start_kperf: Start, start: Start, calls: Compiled
+) -> None:
+    tracing = Path("/sys/kernel/tracing")
+    mounts = Path("/proc/mounts").read_text()
+    target = start(calls("pairs"), 1_000_000_000)
+    running = start_kperf("trace", "read,write", "-p", target.pid, "-d", 60)
+    running.wait_for_counters()
+    os.kill(running.pid, signal.SIGKILL)
+    running.process.wait(PATIENCE_S)
+    assert Path(f"/proc/{target.pid}").exists()
+    assert Path("/proc/mounts").read_text() == mounts
+    if tracing.joinpath("events").exists():
+        for event in ("sys_enter", "sys_exit"):
+            folder = tracing / "events" / "raw_syscalls" / event
+            assert folder.joinpath("enable").read_text().strip() == "0"
+            assert folder.joinpath("filter").read_text().strip() == "none"
+    os.kill(target.pid, signal.SIGKILL)
