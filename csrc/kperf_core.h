@@ -80,6 +80,7 @@ struct kp_event {
     uint32_t leader;     /* index of its group's first event; its own index when alone */
     uint32_t n_cpus;     /* 0: wherever the task runs */
     const int32_t *cpus; /* the CPUs it is opened on; the same for all members of a group */
+    const char *filter;  /* of a tracepoint, in the kernel's words; NULL: every hit */
 };
 
 /* Whom to count. No pids, no tids and cgroup_fd -1: everything on the events' CPUs. */
@@ -497,8 +498,6 @@ void kp_calls_destroy(struct kp_calls *calls);
 /* The kernel's events behind the calls: their numbers are the indexes of the events given. */
 struct kp_tracing {
     struct kp_call_options calls;
-    const char *enter_filter; /* in the kernel's words; NULL: all */
-    const char *exit_filter;
     uint64_t ring_bytes; /* a CPU; halved where the system allows less */
     uint32_t enter_type; /* common_type of raw_syscalls:sys_enter, sys_exit, sched_process_exec */
     uint32_t exit_type;

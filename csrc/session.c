@@ -16,6 +16,7 @@
 
 #define IOC_ENABLE 0x2400UL
 #define IOC_DISABLE 0x2401UL
+#define IOC_SET_FILTER 0x40082406UL
 
 enum { LIFT_ABOVE = 256, EVERYBODY = -1, FELL_APART = ESTALE };
 
@@ -234,6 +235,14 @@ static size_t group_size(const struct kp_session *session, size_t leader)
     return n;
 }
 
+static int set_filter(const struct kp_session *session, size_t index, int32_t cpu, int fd)
+{
+    const char *filter = session->events[index].filter;
+    if (filter == NULL || ioctl(fd, IOC_SET_FILTER, filter) == 0)
+        return 0;
+    return kp_fail_at(KP_E_FILTER, errno, (int32_t)index, cpu, -1, "cannot set the filter");
+}
+
 static int tell_opened(const struct kp_session *session, int32_t tid, size_t index, int32_t cpu,
                        int fd)
 {
@@ -265,7 +274,9 @@ static int try_group(struct kp_session *session, size_t leader, size_t n, uint32
             return fail_open(session, -fd, index, cpu, id.tid, leader_fd >= 0);
         cell->fd = fd;
         first->opened++;
-        int rc = tell_opened(session, id.tid, index, cpu, fd);
+        int rc = set_filter(session, index, cpu, fd);
+        if (rc == 0)
+            rc = tell_opened(session, id.tid, index, cpu, fd);
         if (rc != 0)
             return rc;
         if (leader_fd < 0)
@@ -484,7 +495,9 @@ static int copy_events(struct kp_session *session, const struct kp_event *events
     session->events = calloc(n, sizeof(*session->events));
     session->states = calloc(n, sizeof(*session->states));
     session->cpus = calloc(n_cpus + 1, sizeof(*session->cpus));
-    if (session->events == NULL || session->states == NULL || session->cpus == NULL)
+    session->filters = calloc(n, sizeof(*session->filters));
+    if (session->events == NULL || session->states == NULL || session->cpus == NULL ||
+        session->filters == NULL)
         return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for %zu events", n);
     memcpy(session->events, events, n * sizeof(*events));
     session->n_events = n;
@@ -497,6 +510,11 @@ static int copy_events(struct kp_session *session, const struct kp_event *events
         cpus += event->n_cpus;
         session->states[i].status.supported = 1;
         session->cells_per_task += event->n_cpus > 0 ? event->n_cpus : 1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (events[i].filter != NULL &&
+            (session->events[i].filter = session->filters[i] = strdup(events[i].filter)) == NULL)
+            return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for a filter");
     }
     for (size_t i = 0; i < n; i += group_size(session, i))
         if (needs_clock(session, i))
@@ -642,6 +660,9 @@ void kp_session_destroy(struct kp_session *session)
     free(session->events);
     free(session->states);
     free(session->cpus);
+    for (size_t i = 0; session->filters != NULL && i < session->n_events; i++)
+        free(session->filters[i]);
+    free(session->filters);
     free(session);
 }
 

@@ -59,6 +59,7 @@ struct kp_session {
     struct kp_event *events; /* with their CPU lists, all owned */
     struct kp_event_state *states;
     int32_t *cpus;
+    char **filters; /* one an event; NULL: none */
     size_t n_events;
     struct kp_target target;
     struct kp_cell *cells;

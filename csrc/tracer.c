@@ -14,11 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
-
-#define IOC_SET_FILTER 0x40082406UL
 
 /* What a sample of ours holds: enough to pair it, and nothing more. The ring tells the CPU. */
 static const uint64_t SAMPLE_TYPE = KP_SAMPLE_TID | KP_SAMPLE_TIME | KP_SAMPLE_RAW;
@@ -34,7 +31,6 @@ struct kp_tracer {
     struct kp_rounds *rounds; /* under the drain's lock, as is what follows */
     struct kp_pairs *pairs;
     struct kp_tracing tracing;
-    const struct kp_event *tracing_events; /* while they are opened */
     size_t smallest_ring;
     uint64_t lost;  /* told so far */
     int tells_lost; /* each event counts its lost records; before Linux 6.0 records of loss do */
@@ -205,27 +201,13 @@ static int give_way(void *context, const struct kp_event *event)
     return 1;
 }
 
-static int set_filter(const struct kp_tracer *tracer, uint32_t index, int32_t cpu, int fd)
-{
-    const struct kp_event *event = &tracer->tracing_events[index];
-    const char *filter = NULL;
-    if (event->type == KP_TYPE_TRACEPOINT && event->config == tracer->tracing.enter_type)
-        filter = tracer->tracing.enter_filter;
-    else if (event->type == KP_TYPE_TRACEPOINT && event->config == tracer->tracing.exit_type)
-        filter = tracer->tracing.exit_filter;
-    if (filter != NULL && ioctl(fd, IOC_SET_FILTER, filter) != 0)
-        return kp_fail_at(KP_E_FILTER, errno, (int32_t)index, cpu, -1, "cannot set the filter");
-    return 0;
-}
-
 static int send_to_ring(void *context, int32_t tid, uint32_t index, int32_t cpu, int fd)
 {
     (void)tid;
     struct kp_tracer *tracer = context;
     struct kp_ring *ring;
-    int rc = set_filter(tracer, index, cpu, fd);
-    if (rc == 0)
-        rc = kp_drain_ring(&tracer->drain, cpu, tracer->tracing.ring_bytes, &ring);
+    (void)index;
+    int rc = kp_drain_ring(&tracer->drain, cpu, tracer->tracing.ring_bytes, &ring);
     if (rc != 0)
         return rc;
     if (ring->size < tracer->smallest_ring)
@@ -264,7 +246,6 @@ int kp_tracer_create(const struct kp_event *events, size_t n_events, const struc
     if (tracer == NULL)
         return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for a trace");
     tracer->tracing = *tracing;
-    tracer->tracing_events = events;
     tracer->smallest_ring = SIZE_MAX;
     tracer->tells_lost = 1;
     tracer->hooks = (struct kp_session_hooks){
@@ -275,8 +256,6 @@ int kp_tracer_create(const struct kp_event *events, size_t n_events, const struc
         return rc;
     }
     /* The caller's. */
-    tracer->tracing_events = NULL;
-    tracer->tracing.enter_filter = tracer->tracing.exit_filter = NULL;
     tracer->tracing.calls.numbers = tracer->tracing.calls.numbers_32 = NULL;
     *out = tracer;
     return 0;

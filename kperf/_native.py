@@ -75,7 +75,8 @@ def _fill(target: Any, event: Event, cpus: Sequence[int], leader: int) -> Any:
     target.n_cpus = len(cpus)
     array = ffi.new("int32_t[]", list(cpus))
     target.cpus = array
-    return array
+    target.filter = text = ffi.new("char[]", event.filter.encode()) if event.filter else ffi.NULL
+    return array, text
 
 
 def _events_array(

@@ -28,8 +28,6 @@ class TraceOptions(NamedTuple):
     with_list: bool
     ring_bytes: int
     list_bytes: int
-    enter_filter: str  # in the kernel's words; "": all
-    exit_filter: str
     types: tuple[int, int, int]  # of sys_enter, sys_exit and sched_process_exec
 
 
@@ -75,11 +73,6 @@ class NativeTracer(NativeSession):
         raw.calls.key = KEYS[options.by]
         raw.calls.with_list = options.with_list
         raw.calls.list_bytes = options.list_bytes
-        filters = [
-            ffi.new("char[]", text.encode()) if text else ffi.NULL
-            for text in (options.enter_filter, options.exit_filter)
-        ]
-        raw.enter_filter, raw.exit_filter = filters
         raw.ring_bytes = options.ring_bytes
         raw.enter_type, raw.exit_type, raw.exec_type = options.types
         return int(lib.kp_tracer_create(events, len(events), target, raw, flags, out))

@@ -23,6 +23,7 @@ from kperf.request import (
     ask_for,
     check_cpus,
     check_exclusions,
+    check_filters,
     check_pids,
     exclude_levels,
     open_cgroup,
@@ -48,6 +49,7 @@ class Wanted(NamedTuple):
     cgroup: str = ""
     inherit: bool = True
     enable_on_exec: bool = False
+    filters: Sequence[str] = ()
 
 
 class Collection(ABC):
@@ -115,7 +117,9 @@ class Collection(ABC):
 
     def _resolve(self, wanted: Wanted) -> list[EventGroup]:
         return exclude_levels(
-            resolve_asked(ask_for(wanted.events, wanted.groups), self.machine),
+            check_filters(
+                resolve_asked(ask_for(wanted.events, wanted.groups, wanted.filters), self.machine)
+            ),
             exclude_user=wanted.exclude_user,
             exclude_kernel=wanted.exclude_kernel,
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kperf._native import Failure, plain_error
 from kperf.errors import Error, KperfError, error
 from kperf.events.event import BREAKPOINT, DEVICE, SOFTWARE, TRACEPOINT, Event
+from kperf.events.nearest import meant
 from kperf.machine import Machine
 
 _PERFMON = "CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)"
@@ -197,6 +199,39 @@ def _event_refused(failure: Failure, attempt: Attempt) -> KperfError:
     )
 
 
+# What stands in a filter beside the names of fields.
+_NO_FIELD = re.compile(r""""[^"]*"|'[^']*'|\b(?:0[xX][0-9a-fA-F]+|\d+)\b|\b(?:CPUS|ustring)\b""")
+# Fields that every tracepoint has, and no format tells.
+_EVERYWHERE = frozenset({"CPU", "COMM", "cpu", "comm", "stacktrace", "STACKTRACE"})
+
+
+def _unknown_field(event: Event, machine: Machine) -> str:
+    """A hint at the first name in a filter that is no field; "" if there is none."""
+    from kperf.tracepoint import format_of
+
+    fields = format_of(machine, event.name).fields
+    for name in re.findall(r"[A-Za-z_]\w*", _NO_FIELD.sub(" ", event.filter)):
+        if name not in fields and name not in _EVERYWHERE:
+            return f"it has no field '{name}': " + meant(
+                name, fields, otherwise=f"it has {', '.join(fields)}"
+            )
+    return ""
+
+
+def _filter_refused(failure: Failure, attempt: Attempt) -> KperfError:
+    event = _event(failure, attempt)
+    if event is None:
+        return plain_error(failure)
+    return error(
+        Error.INVALID_FILTER,
+        f"the kernel refuses the filter '{event.filter}' of {event.name} "
+        f"({os.strerror(failure.errno)})",
+        hint=_unknown_field(event, attempt.machine)
+        or "compare fields with numbers or quoted text (== != < > & ~), joined by && and ||",
+        errno=failure.errno,
+    )
+
+
 def _kernel(failure: Failure, attempt: Attempt) -> KperfError:
     why = "has no perf events" if failure.errno == errno.ENOSYS else "is too old for it"
     return error(
@@ -215,6 +250,7 @@ _EXPLAINERS: dict[Error, Callable[[Failure, Attempt], KperfError]] = {
     Error.INVALID_GROUP: _group,
     Error.INVALID_EVENT: _event_refused,
     Error.NOT_SUPPORTED_BY_KERNEL: _kernel,
+    Error.INVALID_FILTER: _filter_refused,
 }
 
 

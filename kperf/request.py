@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kperf.errors import Error, KperfError, error
 from kperf.events import grammar, modifiers
-from kperf.events.event import DEVICE, Event, EventGroup
+from kperf.events.event import DEVICE, TRACEPOINT, Event, EventGroup
 from kperf.events.grammar import EventText, GroupText
 from kperf.events.resolve import resolve_groups
 from kperf.machine import Machine, format_cpu_list
@@ -29,10 +29,21 @@ class AskedGroup(NamedTuple):
 
 
 def ask_for(
-    events: str | Sequence[str], groups: Sequence[int | EvtAttr] | None
+    events: str | Sequence[str],
+    groups: Sequence[int | EvtAttr] | None,
+    filters: Sequence[str] = (),
 ) -> list[AskedGroup]:
-    """Event texts as groups; `groups` gives each text's group number (-1: none) or attributes."""
+    """Event texts as groups; `groups` gives each text's group number (-1: none) or attributes.
+
+    `filters` gives each text's filter ("": none), which is that of all its events.
+    """
     texts = [events] if isinstance(events, str) else list(events)
+    if filters and len(filters) != len(texts):
+        raise error(
+            Error.INVALID_FILTER,
+            f"{len(texts)} event texts have {len(filters)} filters",
+            hint='give one filter a text, "" for none',
+        )
     if not texts:
         raise error(
             Error.INVALID_EVENT_LIST,
@@ -40,7 +51,11 @@ def ask_for(
             hint="name at least one event, such as 'cycles' or 'task-clock'",
         )
     if groups is None:
-        return [AskedGroup(group) for text in texts for group in grammar.parse(text)]
+        return [
+            AskedGroup(_filtered(group, kept))
+            for text, kept in zip(texts, filters or [""] * len(texts))
+            for group in grammar.parse(text)
+        ]
     if len(groups) != len(texts):
         raise error(
             Error.INVALID_EVENT_LIST,
@@ -50,16 +65,22 @@ def ask_for(
     from kperf.attrs import EvtAttr
 
     attrs = [group if isinstance(group, EvtAttr) else EvtAttr(group) for group in groups]
-    return _gather(texts, attrs)
+    return _gather(texts, attrs, filters or [""] * len(texts))
 
 
-def _gather(texts: Sequence[str], attrs: Sequence[EvtAttr]) -> list[AskedGroup]:
+def _filtered(group: GroupText, kept: str) -> GroupText:
+    return group._replace(events=tuple(event._replace(filter=kept) for event in group.events))
+
+
+def _gather(
+    texts: Sequence[str], attrs: Sequence[EvtAttr], filters: Sequence[str]
+) -> list[AskedGroup]:
     """Events of one number become one group, at the place of its first."""
     lone = itertools.count()
     members: dict[tuple[str, int], list[EventText]] = {}
-    for text, attr in zip(texts, attrs):
+    for text, attr, kept in zip(texts, attrs, filters):
         key = ("lone", next(lone)) if attr.groupId == -1 else ("group", attr.groupId)
-        members.setdefault(key, []).append(_single_event(text, attr))
+        members.setdefault(key, []).append(_single_event(text, attr)._replace(filter=kept))
     return [
         AskedGroup(GroupText(tuple(found), braced=len(found) > 1), -1 if kind == "lone" else number)
         for (kind, number), found in members.items()
@@ -145,6 +166,25 @@ def _all_unknown(failures: Sequence[KperfError]) -> KperfError:
         message = "; ".join(dict.fromkeys(failure.message for failure in failures))
         return error(failures[0].code, message, hint=hints.pop())
     return error(failures[0].code, "; ".join(dict.fromkeys(map(str, failures))))
+
+
+def check_filters(groups: list[EventGroup]) -> list[EventGroup]:
+    """The groups, if none but tracepoints have filters."""
+    for group in groups:
+        for event in group.events:
+            if event.filter and event.kind != TRACEPOINT:
+                raise error(
+                    Error.INVALID_FILTER,
+                    f"{event.name} is no tracepoint, and cannot be filtered",
+                    hint="put the filter behind a tracepoint, such as 'sched:sched_switch'",
+                )
+            if "\0" in event.filter:
+                raise error(
+                    Error.INVALID_FILTER,
+                    f"the filter of {event.name} has a NUL byte",
+                    hint="write it as text",
+                )
+    return groups
 
 
 def exclude_levels(

@@ -83,10 +83,10 @@ def _check_branches(branch_filter: int) -> None:
 class Sampling(Collection):
     """Samples events: where they happen. Opened by the constructor, disabled until `enable()`.
 
-    events, pids, tids, cpus, command, cgroup, groups: as for `Counting`. How often: every `period`
-    events, or `frequency` times a second (default: tracepoints each time, else 4,000 Hz, or what
-    the system allows). `call_stack` records who called; `symbol_mode` says how far addresses are
-    named.
+    events, filters, pids, tids, cpus, command, cgroup, groups: as for `Counting`. How often: every
+    `period` events, or `frequency` times a second (default: tracepoints each time, else 4,000 Hz,
+    or what the system allows). `call_stack` records who called; `symbol_mode` says how far
+    addresses are named.
 
     A thread of this library empties the kernel's buffers (`buffer_bytes` a CPU) while the program
     does something else; `store_bytes` limits what it keeps (default: a quarter of the memory), and
@@ -107,6 +107,7 @@ class Sampling(Collection):
         exclude_kernel: bool = False,
         inherit: bool = True,
         enable_on_exec: bool = False,
+        filters: Sequence[str] = (),
         period: int = 0,
         frequency: int = 0,
         call_stack: bool = False,
@@ -137,6 +138,7 @@ class Sampling(Collection):
                 cgroup,
                 inherit,
                 enable_on_exec,
+                filters,
             )
         )
 

@@ -31,6 +31,8 @@ class Counting(Collection):
     `include_new_fork` gives threads and children that are born meanwhile rows of their own; what
     they do before the kernel's word of their birth arrives stays in the row of the thread they come
     from, so that the rows add up to the exact total.
+    filters: which hits of tracepoints count, one text an event text ("": all), in the kernel's
+    words: `prev_pid == 17 && prev_comm ~ "kw*"`.
     unsupported: "error" raises `NotSupportedError` naming every event that the machine lacks, "row"
     gives rows in that state.
 
@@ -54,6 +56,7 @@ class Counting(Collection):
         inherit: bool = True,
         include_new_fork: bool = False,
         enable_on_exec: bool = False,
+        filters: Sequence[str] = (),
         unsupported: str = "error",
     ) -> None:
         if unsupported not in ("error", "row"):
@@ -83,6 +86,7 @@ class Counting(Collection):
             cgroup,
             inherit,
             enable_on_exec,
+            filters,
         )
         try:
             super().__init__(wanted)

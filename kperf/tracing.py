@@ -138,26 +138,30 @@ class SyscallTrace(Collection):
 
     def _shape(self, groups: list[EventGroup]) -> list[EventGroup]:
         """Before the tracepoints, the event that tells of births, ends and names of threads."""
-        return [TRACKING, *groups]
+        shaped = [
+            group._replace(events=tuple(event._replace(filter=kept) for event in group.events))
+            for group, kept in zip(groups, (*_filters(self._selection, self._special()), ""))
+        ]
+        return [TRACKING, *shaped]
+
+    def _special(self) -> dict[str, int]:
+        """The numbers that mean something to the pairing."""
+        found = {field: self.names.number(*call) for field, call in SPECIAL.items()}
+        return {field: number for field, number in found.items() if number is not None}
 
     def _make_session(self, explain: Callable[[Failure], KperfError]) -> NativeTracer:
         self._tracer = NativeTracer(explain, self._options)
         return self._tracer
 
     def _options(self) -> TraceOptions:
-        found = {field: self.names.number(*call) for field, call in SPECIAL.items()}
-        special = {field: number for field, number in found.items() if number is not None}
-        enter, leave = _filters(self._selection, special)
         _, enter_event, exit_event, exec_event = self.events
         return TraceOptions(
             selection=self._selection,
-            special=special,
+            special=self._special(),
             by=self._by,
             with_list=self._keep_calls,
             ring_bytes=self._buffer_bytes or self._affordable_ring(),
             list_bytes=self._store_bytes,
-            enter_filter=enter,
-            exit_filter=leave,
             types=(enter_event.config, exit_event.config, exec_event.config),
         )
 

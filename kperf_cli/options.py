@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -134,6 +135,13 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 class Command(click.Command):
     """A command whose help shows its options in sections; those of its own say what it does."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Notes the order of the options: a filter belongs to the event before it."""
+        with suppress(click.UsageError):  # which comes again below
+            _, _, order = self.make_parser(ctx).parse_args(list(args))
+            ctx.meta["kperf.order"] = [param.name for param in order]
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # click 8.5 lists arguments as well, and calls its own --help by another name than before.
         records = {
@@ -259,6 +267,33 @@ metric_option = click.option(
     metavar="NAME,...",
     help="Metrics by name, such as ipc or topdown-l1: see kperf list metrics.",
 )
+
+filter_option = click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="EXPR",
+    help="Count the hits alone of the tracepoints before it for which this is true.",
+)
+
+
+def filters_of(ctx: click.Context, events: Sequence[str], filters: Sequence[str]) -> list[str]:
+    """A filter for each event text, "" for none: that which stands behind it."""
+    found, given, at = [""] * len(events), iter(filters), -1
+    for name in ctx.meta.get("kperf.order", []):
+        if name == "events":
+            at += 1
+        elif name == "filters":
+            text = next(given)
+            if at < 0:
+                raise click.UsageError(f"--filter '{text}' stands before any event: put it behind")
+            if found[at]:
+                raise click.UsageError(
+                    f"'{events[at]}' has two filters: join them as in '({found[at]}) && ({text})'"
+                )
+            found[at] = text
+    return found if any(found) else []
+
 
 strict_option = click.option(
     "--strict", is_flag=True, help="Exit with 3 if anything was lost or not counted."

@@ -32,6 +32,7 @@ class _Settings(NamedTuple):
 
     target: Target
     events: list[str]
+    filters: list[str]
     period: int
     frequency: int
     keys: tuple[str, ...]
@@ -63,6 +64,7 @@ def _open(settings: _Settings, events: list[str], launched: Launched | None) -> 
     mode = kperf.SymbolMode.RESOLVE_ELF_DWARF if settings.lines else kperf.SymbolMode.RESOLVE_ELF
     return kperf.Sampling(
         events,
+        filters=settings.filters,
         pids=target.pids,
         tids=target.tids,
         cpus=cpus,
@@ -232,6 +234,7 @@ def _exit_status(recorded: _Recorded, caught: int | None, strict: bool) -> int:
 
 @click.command("record", cls=options.Command, context_settings={"allow_interspersed_args": False})
 @options.event_option
+@options.filter_option
 @click.option("-F", "--frequency", type=options.Whole(1), metavar="HZ", help="Samples a second.")
 @click.option("-c", "--period", type=options.Whole(1), metavar="N", help="A sample every N events.")
 @options.target_options
@@ -264,6 +267,7 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
             argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"], given["cgroup"]
         ),
         events=given["events"],
+        filters=options.filters_of(ctx, given["events"], given["filters"]),
         period=given["period"] or 0,
         frequency=given["frequency"] or 0,
         keys=_keys(given["sort"], given["lines"]),

@@ -50,6 +50,7 @@ class _Settings(NamedTuple):
     target: Target
     events: list[str]
     metrics: list[Chosen]
+    filters: list[str]
     by: str
     inherit: bool
     timing: Timing
@@ -84,6 +85,7 @@ class _Run:
             cpus = list(kperf.Machine().online_cpus)
         return kperf.Counting(
             settings.events,
+            filters=settings.filters,
             pids=target.pids,
             tids=target.tids,
             cpus=cpus,
@@ -291,6 +293,7 @@ _MS = 1_000_000
 @click.command("stat", cls=options.Command, context_settings={"allow_interspersed_args": False})
 @options.event_option
 @options.metric_option
+@options.filter_option
 @options.target_options
 @options.interval_options
 @click.option(
@@ -330,6 +333,7 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
         target=target,
         events=events,
         metrics=metrics,
+        filters=options.filters_of(ctx, events, given["filters"]),
         by=_place({place.by: given[f"by_{place.by}"] for place in _PLACES}, target),
         inherit=not given["no_inherit"],
         timing=make_timing(given),

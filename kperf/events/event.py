@@ -38,6 +38,7 @@ class Event(NamedTuple):
     period: int = 0  # sampling: events between two samples, or samples a second
     by_frequency: bool = False  # period is a frequency in Hz
     tracks: bool = False  # sampling: tells of processes and their mappings, nothing else
+    filter: str = ""  # of a tracepoint, in the kernel's words
     most_precise: bool = False  # as precise as the PMU can be: a matter of samples, not of counts
 
     @property

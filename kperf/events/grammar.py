@@ -15,7 +15,8 @@ from kperf.errors import Error, KperfError, error
 class EventText(NamedTuple):
     """One event as it was written, the modifiers that its group adds, and a caller's own settings.
 
-    `period`: events between two samples; 0 where the caller has none for this event.
+    `period`: events between two samples; 0 where the caller has none for this event. `filter`:
+    which hits of a tracepoint count, in the kernel's words.
     """
 
     text: str
@@ -23,6 +24,7 @@ class EventText(NamedTuple):
     exclude_user: bool = False
     exclude_kernel: bool = False
     period: int = 0
+    filter: str = ""
 
 
 class GroupText(NamedTuple):

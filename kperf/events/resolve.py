@@ -15,7 +15,7 @@ from kperf.machine import Machine, format_cpu_list
 def _resolve_member(member: EventText, machine: Machine) -> list[Event]:
     return [
         modifiers.exclude(
-            event._replace(period=member.period),
+            event._replace(period=member.period, filter=member.filter),
             user=member.exclude_user,
             kernel=member.exclude_kernel,
         )
