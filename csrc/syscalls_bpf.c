@@ -3,7 +3,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "syscalls_bpf.h"
+#include "kperf_core.h"
 
 #include "bpf.h"
 #include "btf.h"

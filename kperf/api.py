@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
 
 from kperf import errors
 from kperf.attrs import (
@@ -30,11 +30,13 @@ if TYPE_CHECKING:  # each kind of collection is loaded when it is first opened
     from kperf.tracepoint import SampleRawField
     from kperf.tracing import SyscallTrace
 
+    Session = Union[Collection, SyscallTrace]
+
 _T = TypeVar("_T")
 
 # Without a lock, which a fork could leave held in the child: each use is one atomic operation.
 _descriptors = itertools.count(1)  # never used again in a process
-_open_sessions: dict[int, Collection] = {}
+_open_sessions: dict[int, Session] = {}
 
 
 def _guarded(action: Callable[[], _T], failed: Callable[[KperfError], _T]) -> _T:
@@ -64,7 +66,7 @@ def _check_type(name: str, value: object, wanted: str) -> None:
         raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
-def _session(pd: int) -> Collection:
+def _session(pd: int) -> Session:
     """What a descriptor stands for, if this process may use it."""
     _check_type("a descriptor", pd, "int")
     session = _open_sessions.get(pd)
@@ -147,7 +149,7 @@ def _collect(collector_type: int, attr: PmuAttr) -> Collection:
     return collect(attr)
 
 
-def _open(collect: Callable[[], Collection]) -> int:
+def _open(collect: Callable[[], Session]) -> int:
     def action() -> int:
         session = collect()
         descriptor = next(_descriptors)
@@ -245,7 +247,7 @@ def trace_open(trace_type: PmuTraceType, pmu_trace_attr: PmuTraceAttr) -> int:
         raise TypeError(f"pmu_trace_attr must be PmuTraceAttr, not {type(pmu_trace_attr).__name__}")
     _check_type("trace_type", trace_type, "PmuTraceType")
 
-    def collect() -> Collection:
+    def collect() -> Session:
         if trace_type != PmuTraceType.TRACE_SYS_CALL:
             raise errors.error(
                 Error.INVALID_TRACE_TYPE,

@@ -108,12 +108,7 @@ class Collection(ABC):
     # ---- opening ----
 
     def _check_target(self, wanted: Wanted) -> Target:
-        return Target(
-            pids=check_pids(wanted.pids) + ([wanted.command.pid] if wanted.command else []),
-            tids=check_pids(wanted.tids, "thread"),
-            cpus=check_cpus(wanted.cpus, self.machine),
-            cgroup=wanted.cgroup,
-        )
+        return target_of(wanted, self.machine)
 
     def _resolve(self, wanted: Wanted) -> list[EventGroup]:
         return exclude_levels(
@@ -177,6 +172,16 @@ class Collection(ABC):
         _trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def target_of(wanted: Wanted, machine: Machine) -> Target:
+    """Whom to collect from, checked."""
+    return Target(
+        pids=check_pids(wanted.pids) + ([wanted.command.pid] if wanted.command else []),
+        tids=check_pids(wanted.tids, "thread"),
+        cpus=check_cpus(wanted.cpus, machine),
+        cgroup=wanted.cgroup,
+    )
 
 
 def _flags(wanted: Wanted, target: Target) -> int:

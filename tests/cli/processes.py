@@ -125,11 +125,11 @@ def _has_counters(pid: int) -> bool:
         targets = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
     except OSError:
         return False
-    return any("perf_event" in target for target in targets)
+    return any("perf_event" in target or "bpf" in target for target in targets)
 
 
 def is_measuring(pid: int) -> bool:
-    """Whether a profiler has opened its counters and now sleeps until what it measures ends."""
+    """Whether a profiler has opened its counters, and now sleeps until what it measures ends."""
     try:
         sleeps_in = Path(f"/proc/{pid}/wchan").read_text()
     except OSError:

@@ -2,7 +2,6 @@
  * System calls added up in the kernel: judged by programs that know what they call. */
 #include "bpf.h"
 #include "check.h"
-#include "syscalls_bpf.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -191,7 +191,11 @@ def test_every_name_of_the_list_is_taken() -> None:
 
 def test_a_summary(tmp_path: Path) -> None:
     with kperf.SyscallTrace(
-        ["write", "openat"], pids=[os.getpid()], keep_calls=False, by="thread"
+        ["write", "openat"],
+        pids=[os.getpid()],
+        keep_calls=False,
+        by="thread",
+        mechanism="tracepoints",
     ) as trace:
         trace.enable()
         writes(10)
@@ -244,8 +248,36 @@ def test_calls_under_way_are_unfinished() -> None:
 
 @pytest.mark.parametrize("wrong", ["cpu", "Thread"])
 def test_a_key_that_means_nothing(wrong: str) -> None:
-    with pytest.raises(kperf.InvalidArgumentError, match="by="):
+    with pytest.raises(kperf.InvalidArgumentError, match=r"by=.*use 'process' or 'thread'"):
         kperf.SyscallTrace(by=wrong)
+    with pytest.raises(kperf.InvalidArgumentError, match="mechanism="):
+        kperf.SyscallTrace(mechanism=wrong)
+
+
+def test_what_bpf_programs_cannot_do() -> None:
+    for options in ({"keep_calls": True}, {"keep_calls": False, "tids": [os.getpid()]}):
+        with pytest.raises(kperf.InvalidArgumentError, match="BPF programs keep no calls"):
+            kperf.SyscallTrace(mechanism="BPF", **options)
+
+
+def test_the_mechanism_is_told() -> None:
+    for options, words in (
+        ({"keep_calls": True}, ["tracepoints"]),
+        ({"keep_calls": False, "tids": [os.getpid()]}, ["tracepoints"]),
+        ({"keep_calls": False, "pids": [os.getpid()]}, ["tracepoints", "BPF"]),
+    ):
+        with kperf.SyscallTrace(["read"], **{"pids": [os.getpid()], **options}) as trace:
+            assert trace.mechanism in words
+            assert trace.mechanism in " ".join(trace.notes)
+
+
+def test_threads_alone(tmp_path: Path) -> None:
+    with kperf.SyscallTrace(["write"], tids=[os.getpid()], keep_calls=False) as trace:
+        trace.enable()
+        writes(3)
+        trace.disable()
+        (row,) = trace.summary().rows
+    assert row.count == 3
 
 
 def test_threads_and_children_are_followed(calls: Callable[[str], Path]) -> None:

@@ -36,7 +36,7 @@ def test_the_table_has_a_row_a_call(kperf: Run, calls: Compiled) -> None:
     assert table["read"][1] == "50"
     assert lines[-1].startswith("quality: 35")
     assert "; 0 lost" in lines[-1]
-    assert "tracepoints" in lines[-1]
+    assert ("BPF programs" in lines[-1]) != ("tracepoints" in lines[-1])
 
 
 def test_no_names_are_all_calls(kperf: Run) -> None:
@@ -218,9 +218,9 @@ def test_without_tracefs_kperf_mounts_its_own(start: Start) -> None:
         exec "$@"
     """
     prefix = private_mounts(hide, "bash")
-    done = start(*prefix, KPERF, "trace", "getppid", "--json", "--", "true").finish()
+    done = start(*prefix, KPERF, "trace", "close", "--events", "--json", "--", "true").finish()
     assert done.status == 0, done.err
-    assert done.document()["quality"]["lost"] == 0
+    assert done.rows()
 
 
 # ---- ends ----
