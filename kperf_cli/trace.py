@@ -18,6 +18,8 @@ from kperf_cli.trace_view import Span, calls_view, list_header, list_lines, summ
 
 _MS = 1_000_000
 
+_MECHANISMS = {None: "", "bpf": "BPF", "ring": "tracepoints"}
+
 _EVENTS_EVERY = 100 * _MS  # calls are listed as they happen
 _SLOW_EVERY = 1000 * _MS  # the slowest are kept, and the others forgotten
 
@@ -34,6 +36,7 @@ class _Settings(NamedTuple):
     inherit: bool
     delay: int
     timing: Timing
+    engine: str | None
 
     @property
     def keeps_calls(self) -> bool:
@@ -160,6 +163,7 @@ def _open(settings: _Settings, launched: Launched | None) -> kperf.SyscallTrace:
         enable_on_exec=target.counts_command and not settings.delay,
         by=settings.by,
         keep_calls=settings.keeps_calls,
+        mechanism=_MECHANISMS[settings.engine],
     )
 
 
@@ -250,6 +254,12 @@ def _names(texts: Sequence[str]) -> list[str]:
 def _check_combination(settings: _Settings) -> None:
     if settings.events and settings.top_slow is not None:
         raise click.UsageError("--events lists all calls and --top-slow a few: leave one out")
+    is_single = settings.target.tids or settings.target.cgroup
+    if settings.engine == "bpf" and (settings.keeps_calls or is_single):
+        raise click.UsageError(
+            "BPF programs list no calls, and follow processes, not threads or cgroups: leave "
+            "--engine bpf out"
+        )
     if settings.keeps_calls and (settings.by or settings.histogram):
         option = "--by" if settings.by else "--histogram"
         raise click.UsageError(f"{option} is of summaries, and this lists calls: leave one out")
@@ -266,6 +276,11 @@ def _check_combination(settings: _Settings) -> None:
 @click.option("--events", is_flag=True, help="List the calls one by one, as they happen.")
 @click.option(
     "--top-slow", type=options.Whole(1), metavar="N", help="List the N calls that took longest."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["bpf", "ring"]),
+    help="Insist on BPF programs or on the tracepoints' buffers.",
 )
 @options.output_options
 @options.strict_option
@@ -294,6 +309,7 @@ def command(ctx: click.Context, /, funcs: Sequence[str], **given: Any) -> int:
         inherit=not given["no_inherit"],
         delay=given["delay"] * _MS,
         timing=make_timing(given),
+        engine=given["engine"],
     )
     _check_combination(settings)
     is_live = settings.timing.interval is not None or settings.events

@@ -45,6 +45,16 @@ def test_no_names_are_all_calls(kperf: Run) -> None:
     assert {"mmap", "openat", "close", "execve", "exit_group"} <= named
 
 
+def test_the_engine_is_chosen(kperf: Run, calls: Compiled) -> None:
+    for engine, words in (("ring", "tracepoints"), ("bpf", "BPF programs")):
+        done = kperf("trace", "--engine", engine, "getppid", "--", calls("known"), 1, 1)
+        if done.status == 1 and engine == "bpf":
+            assert "BPF" in done.err  # why they are not permitted here
+        else:
+            assert " 100 " in done.lines()[4]
+            assert words in done.lines()[-1]
+
+
 def test_rows_by_thread_and_process(kperf: Run, calls: Compiled) -> None:
     command = ("getppid", "--json", "--", calls("known"), 2, 3)
     threads = kperf("trace", "--by", "thread", *command).rows()
@@ -190,6 +200,8 @@ def test_a_delay(kperf: Run, calls: Compiled, tmp_path: Path) -> None:
         (("--top-slow", 0, "-a"), 2, "will not do"),
         (("--by", "cpu", "-a"), 2, "cpu"),
         (("--interval-count", 3, "-a"), 2, "add -I"),
+        (("--engine", "bpf", "--events", "-a"), 2, "leave --engine bpf out"),
+        (("--engine", "lttng", "-a"), 2, "lttng"),
     ],
 )
 def test_bad_input(kperf: Run, arguments: tuple[object, ...], status: int, words: str) -> None:
