@@ -2,6 +2,7 @@
  * The thread that empties the rings: epoll on their watermarks. */
 #include "drain.h"
 
+#include "descriptors.h"
 #include "error.h"
 #include "perf_abi.h"
 
@@ -212,6 +213,44 @@ int kp_drain_ring(struct kp_drain *drain, int32_t cpu, size_t bytes, struct kp_r
     *ring = mapped;
     pthread_mutex_unlock(&drain->lock);
     return watch(drain, fd, cpu);
+}
+
+/* A CPU whose ring cannot be opened is passed over: who opens an event there says why. */
+static int map_all(struct kp_drain *drain, const int32_t *cpus, size_t n, size_t bytes)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (cpus[i] < 0 || (size_t)cpus[i] >= drain->n_rings || drain->rings[cpus[i]].base != NULL)
+            continue;
+        int fd = open_owner(drain, cpus[i], bytes);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+            return kp_descriptors_exhausted(errno, n);
+        if (fd < 0)
+            continue;
+        int rc = kp_ring_create_whole(fd, bytes, &drain->rings[cpus[i]]);
+        if (rc != 0) {
+            close(fd);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int kp_drain_rings(struct kp_drain *drain, const int32_t *cpus, size_t n, size_t bytes)
+{
+    size_t page = kp_ring_size(1);
+    int rc = 0;
+    pthread_mutex_lock(&drain->lock);
+    for (size_t size = kp_ring_size(bytes); (rc = map_all(drain, cpus, n, size)) != 0; size /= 2) {
+        for (size_t i = 0; i < drain->n_rings; i++)
+            kp_ring_destroy(&drain->rings[i]);
+        if (rc != KP_E_MMAP || size == page)
+            break;
+    }
+    for (size_t cpu = 0; rc == 0 && cpu < drain->n_rings; cpu++)
+        if (drain->rings[cpu].base != NULL)
+            rc = watch(drain, drain->rings[cpu].fd, (int64_t)cpu);
+    pthread_mutex_unlock(&drain->lock);
+    return rc;
 }
 
 void kp_drain_in_rounds(struct kp_drain *drain, void (*round)(void *context))

@@ -41,6 +41,12 @@ void kp_drain_abandon(struct kp_drain *drain);
 /* The ring of a CPU, mapped when it is first asked for; its size is told. */
 int kp_drain_ring(struct kp_drain *drain, int32_t cpu, size_t bytes, struct kp_ring **out);
 
+/* Maps the rings of many CPUs at once, all of one size: what is asked for, or what the memory that
+ * may be locked is enough for, so that the first ones take nothing from the others. To be called
+ * before any other is asked for.
+ */
+int kp_drain_rings(struct kp_drain *drain, const int32_t *cpus, size_t n, size_t bytes);
+
 /* Has the thread call `work` until that returns 0. */
 void kp_drain_begin_work(struct kp_drain *drain);
 void kp_drain_finish_work(struct kp_drain *drain);

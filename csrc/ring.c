@@ -17,20 +17,32 @@
 /* Where the kernel keeps its end and we ours (struct perf_event_mmap_page, ABI since 2.6.35). */
 enum { DATA_HEAD = 1024, DATA_TAIL = 1032 };
 
+size_t kp_ring_size(size_t bytes)
+{
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    while (size < bytes)
+        size *= 2;
+    return size;
+}
+
 int kp_ring_create(int fd, size_t bytes, struct kp_ring *ring)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t size = page;
-    while (size < bytes)
-        size *= 2;
-    void *base;
+    int rc;
     /* The locked memory that perf may use is limited: a smaller ring beats none. */
-    while ((base = mmap(NULL, page + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) ==
-               MAP_FAILED &&
-           (errno == EPERM || errno == ENOMEM) && size > page)
+    for (size_t size = kp_ring_size(bytes);
+         (rc = kp_ring_create_whole(fd, size, ring)) == KP_E_MMAP && size > page;)
         size /= 2;
+    return rc;
+}
+
+int kp_ring_create_whole(int fd, size_t bytes, struct kp_ring *ring)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = kp_ring_size(bytes);
+    void *base = mmap(NULL, page + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
-        return kp_fail(KP_E_MMAP, errno, "cannot map a ring buffer of %zu bytes", size);
+        return kp_fail(errno == EPERM || errno == ENOMEM ? KP_E_MMAP : KP_E_SYSTEM, errno,
+                       "cannot map a ring buffer of %zu bytes", size);
     *ring = (struct kp_ring){.base = base, .size = size, .page = page, .fd = fd};
     return 0;
 }

@@ -15,8 +15,15 @@ struct kp_ring {
 
 typedef void kp_record_fn(void *context, const uint8_t *record, size_t size);
 
-/* Maps fd's ring, at least `bytes` of data; owns fd from then on. */
+/* The size that a ring of at least `bytes` of data has. */
+size_t kp_ring_size(size_t bytes);
+
+/* Maps fd's ring, at least `bytes` of data, or less where the system allows no more; owns fd from
+ * then on. */
 int kp_ring_create(int fd, size_t bytes, struct kp_ring *ring);
+
+/* The same, or KP_E_MMAP where there is no room for all of it. */
+int kp_ring_create_whole(int fd, size_t bytes, struct kp_ring *ring);
 void kp_ring_destroy(struct kp_ring *ring);
 
 /* Sends another event's records into this ring. */

@@ -2,6 +2,7 @@
  * Sampling: a session whose events write into one ring a CPU, a thread that empties them into a
  * store, and what is known of the processes meanwhile. */
 #include "count.h"
+#include "descriptors.h"
 #include "drain.h"
 #include "error.h"
 #include "intake.h"
@@ -145,6 +146,11 @@ static int open_parts(struct kp_sampler *sampler, const struct kp_event *events,
     if (rc == 0)
         rc = kp_drain_start(&sampler->drain, kp_events_rings(events, n_events), take_record,
                             scan_next, sampler);
+    if (rc == 0)
+        rc = kp_descriptors_reserve(events[0].n_cpus);
+    if (rc == 0)
+        rc =
+            kp_drain_rings(&sampler->drain, events[0].cpus, events[0].n_cpus, sampling->ring_bytes);
     if (rc == 0) {
         sampler->intake.left_out = sampler->drain.tid;
         rc = kp_session_open(events, n_events, target, flags, &sampler->hooks, sampler->drain.tid,

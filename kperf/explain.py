@@ -130,6 +130,16 @@ def _files(failure: Failure, attempt: Attempt) -> KperfError:
     )
 
 
+def _no_room_for_buffers(failure: Failure, attempt: Attempt) -> KperfError:
+    return error(
+        Error.MMAP_BUDGET,
+        "no memory for the buffers of the samples: other recordings of this user lock all that "
+        "kernel.perf_event_mlock_kb and 'ulimit -l' allow",
+        hint="end them, or raise it: sysctl kernel.perf_event_mlock_kb=4096",
+        errno=failure.errno,
+    )
+
+
 def _busy(failure: Failure, attempt: Attempt) -> KperfError:
     event = _event(failure, attempt)
     if event is not None and event.kind == BREAKPOINT:
@@ -247,6 +257,7 @@ _EXPLAINERS: dict[Error, Callable[[Failure, Attempt], KperfError]] = {
     Error.NO_SUCH_PROCESS: _no_process,
     Error.TOO_MANY_FILES: _files,
     Error.DEVICE_BUSY: _busy,
+    Error.MMAP_BUDGET: _no_room_for_buffers,
     Error.INVALID_GROUP: _group,
     Error.INVALID_EVENT: _event_refused,
     Error.NOT_SUPPORTED_BY_KERNEL: _kernel,

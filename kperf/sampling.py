@@ -204,7 +204,17 @@ class Sampling(Collection):
     def read(self) -> SampleData:
         """The samples since the last read, in order of time; may be called while enabled."""
         raw = self._sampler.read()
-        return SampleData(raw, self._infos, self.machine, self.topology, self._shown, self.notes)
+        told = [*self.notes, *self._told_of_rings(raw.ring_bytes)]
+        return SampleData(raw, self._infos, self.machine, self.topology, self._shown, told)
+
+    def _told_of_rings(self, size: int) -> list[str]:
+        wanted = self._options.ring_bytes
+        if not 0 < size < wanted:
+            return []
+        return [
+            f"buffers of {size >> 10} KiB a CPU instead of {wanted >> 10} KiB, as "
+            "kernel.perf_event_mlock_kb and 'ulimit -l' allow no more"
+        ]
 
     def __enter__(self) -> Sampling:
         return self

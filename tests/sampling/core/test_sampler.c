@@ -592,6 +592,35 @@ static void start_without_descriptors(void *unused)
     CHECK_EQ(open_descriptors(), open);
 }
 
+static void map_much(void *context)
+{
+    struct kp_drain drain;
+    struct kp_ring *ring;
+    size_t smallest = SIZE_MAX, largest = 0;
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    (void)context;
+    for (int32_t cpu = 0; cpu < n; cpu++)
+        all_cpus[cpu] = cpu;
+    all_cpus[n] = 0; /* twice */
+    all_cpus[n + 1] = 5000;
+    CHECK_OK(kp_drain_start(&drain, (size_t)n, take_nothing, NULL, NULL));
+    CHECK_OK(kp_drain_rings(&drain, all_cpus, (size_t)n + 2, (size_t)1 << 28));
+    for (int32_t cpu = 0; cpu < n; cpu++) {
+        CHECK_OK(kp_drain_ring(&drain, cpu, 4096, &ring));
+        smallest = ring->size < smallest ? ring->size : smallest;
+        largest = ring->size > largest ? ring->size : largest;
+    }
+    CHECK(smallest == largest && smallest >= 4096);
+    kp_drain_stop(&drain);
+}
+
+/* Where there is not enough memory to lock, no ring takes another's. */
+TEST(drain_of_rings_that_are_too_large)
+{
+    need_paranoid_2();
+    as_user(map_much, NULL);
+}
+
 TEST(drain_without_descriptors)
 {
     CHECK_EQ(in_child(start_without_descriptors, NULL), 0);
