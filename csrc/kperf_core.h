@@ -233,6 +233,26 @@ struct kp_file_mapping {
     uint8_t build_id_size; /* 0: not known */
 };
 
+/* What happened to processes and threads. Names and mappings that were there before the first
+ * record are dated back to when their process began, or to 0. */
+enum kp_task_kind {
+    KP_TASK_MAP = 0,
+    KP_TASK_COMM = 1,
+    KP_TASK_EXEC = 2, /* its name is the new image's */
+    KP_TASK_FORK = 3,
+    KP_TASK_EXIT = 4
+};
+
+struct kp_task_event {
+    uint64_t time;
+    uint32_t kind;
+    int32_t pid;
+    int32_t tid;
+    int32_t ppid; /* KP_TASK_FORK, KP_TASK_EXIT */
+    int32_t ptid;
+    uint32_t value; /* KP_TASK_MAP: a mapping; KP_TASK_COMM, KP_TASK_EXEC: a string */
+};
+
 /* Samples in order of time; columns of len items. Times in ns of CLOCK_MONOTONIC. */
 struct kp_samples {
     uint64_t *time;
@@ -258,6 +278,8 @@ struct kp_samples {
     size_t n_frames;
     struct kp_file_mapping *mappings;
     size_t n_mappings;
+    struct kp_task_event *task_events; /* in order of time */
+    size_t n_task_events;
     char *strings;
     uint64_t *string_offset;
     size_t n_strings;
@@ -282,6 +304,9 @@ void kp_sampler_abandon(struct kp_sampler *sampler);
 struct kp_session *kp_sampler_session(struct kp_sampler *sampler);
 int kp_sampler_enable(struct kp_sampler *sampler);
 int kp_sampler_disable(struct kp_sampler *sampler);
+
+/* How many samples came since the last read, those that still lie in the rings included. */
+int kp_sampler_count(struct kp_sampler *sampler, uint64_t *out);
 
 /* The samples since the last read; the caller destroys what it gets. */
 int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out);

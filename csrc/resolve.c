@@ -243,6 +243,9 @@ int kp_resolve(struct kp_store *store, struct kp_spaces *spaces, struct kp_sampl
         rc = copy_mappings(result, spaces);
     if (rc == 0)
         rc = copy_strings(result, kp_spaces_strings(spaces));
+    if (rc == 0)
+        rc = kp_spaces_task_events(spaces, &result->samples.task_events,
+                                   &result->samples.n_task_events);
     /* The raw stacks and the room for samples that never came are not needed any more. */
     kp_stacks_destroy(&result->store.stacks);
     publish(result);
@@ -262,6 +265,7 @@ void kp_samples_destroy(struct kp_samples *samples)
     kp_stacks_destroy(&result->frames);
     kp_column_destroy(&result->comm);
     free(result->samples.mappings);
+    free(result->samples.task_events);
     free(result->samples.string_offset);
     free(result->samples.strings);
     free(result->samples.loss);

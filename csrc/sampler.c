@@ -227,6 +227,20 @@ int kp_sampler_disable(struct kp_sampler *sampler)
     return kp_session_disable(sampler->session);
 }
 
+int kp_sampler_count(struct kp_sampler *sampler, uint64_t *out)
+{
+    int rc = kp_session_check_owner(sampler->session);
+    if (rc != 0)
+        return rc;
+    *out = 0;
+    pthread_mutex_lock(&sampler->drain.lock);
+    kp_drain_all(&sampler->drain);
+    for (size_t i = 0; i < sampler->intake.n_events; i++)
+        *out += sampler->intake.taken.loss[i].samples;
+    pthread_mutex_unlock(&sampler->drain.lock);
+    return 0;
+}
+
 static int finish(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_samples **out)
 {
     pthread_mutex_lock(&sampler->spaces_lock);

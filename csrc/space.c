@@ -737,6 +737,37 @@ int kp_spaces_settle(struct kp_spaces *spaces, uint64_t horizon)
 
 /* ---- look-ups ---- */
 
+static uint32_t task_kind(enum kp_side_kind kind)
+{
+    static const uint32_t kinds[] = {[KP_SIDE_MAP] = KP_TASK_MAP,
+                                     [KP_SIDE_COMM] = KP_TASK_COMM,
+                                     [KP_SIDE_EXEC] = KP_TASK_EXEC,
+                                     [KP_SIDE_FORK] = KP_TASK_FORK,
+                                     [KP_SIDE_EXIT] = KP_TASK_EXIT};
+    return kinds[kind];
+}
+
+int kp_spaces_task_events(const struct kp_spaces *spaces, struct kp_task_event **out, size_t *n)
+{
+    const struct event *events = spaces->events.items;
+    struct kp_task_event *copies = calloc(spaces->events.len + 1, sizeof(*copies));
+    if (copies == NULL)
+        return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for %zu records of processes",
+                       spaces->events.len);
+    for (size_t i = 0; i < spaces->events.len; i++)
+        copies[i] = (struct kp_task_event){
+            .time = events[i].time,
+            .kind = task_kind(events[i].kind),
+            .pid = events[i].pid,
+            .tid = events[i].tid,
+            .ppid = events[i].ppid,
+            .ptid = events[i].ptid,
+            .value = events[i].kind == KP_SIDE_MAP ? events[i].mapping : events[i].text};
+    *out = copies;
+    *n = spaces->events.len;
+    return 0;
+}
+
 /* How many of the times, which are in order, are not later: a JIT replaces mappings by thousands.
  */
 static uint32_t count_up_to(const struct array *times, uint64_t time)

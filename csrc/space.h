@@ -2,6 +2,7 @@
 #ifndef KPERF_SPACE_H
 #define KPERF_SPACE_H
 
+#include "kperf_core.h"
 #include "record.h"
 #include "strings.h"
 
@@ -60,6 +61,9 @@ int64_t kp_spaces_find(const struct kp_spaces *spaces, int32_t pid, uint64_t tim
 const struct kp_mapping *kp_spaces_lookup(const struct kp_spaces *spaces, int64_t space,
                                           uint64_t time, uint64_t address);
 const struct kp_mapping *kp_spaces_mappings(const struct kp_spaces *spaces, size_t *n);
+
+/* All that was taken, once indexed: an array that the caller frees. */
+int kp_spaces_task_events(const struct kp_spaces *spaces, struct kp_task_event **out, size_t *n);
 
 /* The name of a thread at a time: a number in the strings, 0 where it is not known. */
 uint32_t kp_spaces_comm(const struct kp_spaces *spaces, int32_t tid, uint64_t time);

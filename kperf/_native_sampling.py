@@ -58,6 +58,12 @@ class NativeSampler(NativeSession):
         raw.store_bytes = options.store_bytes
         return int(lib.kp_sampler_create(events, len(events), target, raw, flags, out))
 
+    def count(self) -> int:
+        """How many samples came since the last read."""
+        out = ffi.new("uint64_t *")
+        self._call(lib.kp_sampler_count, out)
+        return int(out[0])
+
     def read(self) -> Any:
         """The samples since the last read: a kp_samples, which the caller destroys."""
         out = ffi.new("struct kp_samples **")

@@ -20,6 +20,7 @@ from kperf.request import check_period
 from kperf.samples import SampleData, Shown
 
 DEFAULT_FREQUENCY = 4000
+DEFAULT_BUFFER_BYTES = 1 << 19
 
 _BRANCH_FILTER = sum(set(map(int, BranchSampleFilter)))
 
@@ -113,7 +114,7 @@ class Sampling(Collection):
         call_stack: bool = False,
         symbol_mode: int = SymbolMode.RESOLVE_ELF,
         branch_filter: int = 0,
-        buffer_bytes: int = 1 << 19,
+        buffer_bytes: int = DEFAULT_BUFFER_BYTES,
         store_bytes: int = 0,
     ) -> None:
         _check_branches(branch_filter)
@@ -200,6 +201,10 @@ class Sampling(Collection):
         if lowered and any(event.by_frequency for event in self.events):
             return [f"sampled at {limit} Hz: kernel.perf_event_max_sample_rate allows no more"]
         return []
+
+    def count(self) -> int:
+        """How many samples came since the last read; may be called while enabled."""
+        return self._sampler.count()
 
     def read(self) -> SampleData:
         """The samples since the last read, in order of time; may be called while enabled."""
