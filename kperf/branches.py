@@ -1,4 +1,4 @@
-"""The branches that led to a sample, as LBR and BRBE record them."""
+"""The branches that led to a sample, as LBR and BRBE record them, and which are asked for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,54 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from kperf.attrs import BranchSampleFilter
+from kperf.errors import Error, error
+
 # struct perf_branch_entry: from, to, and flags from the lowest bit on: mispred, predicted, in_tx,
 # abort, 16 bits of cycles, 4 bits of type.
 _ENTRY = struct.Struct("=QQQ")
 _MISPREDICTED, _PREDICTED = 1 << 0, 1 << 1
 _CYCLES_SHIFT, _CYCLES_MASK = 4, 0xFFFF
 _TYPE_SHIFT, _TYPE_MASK = 20, 0xF
+
+
+_PREFIXES = ("KPERF_SAMPLE_BRANCH_", "KPERF_")
+
+# What `perf` calls some of them.
+_PERFS_NAMES = {
+    "u": "user",
+    "k": "kernel",
+    "any-ret": "any-return",
+    "ind-jmp": "ind-jump",
+    "save-type": "type-save",
+}
+
+
+def _filters_by_name() -> dict[str, int]:
+    found = {}
+    for name, member in BranchSampleFilter.__members__.items():
+        for prefix in _PREFIXES:
+            name = name[len(prefix) :] if name.startswith(prefix) else name
+        if member and not name.endswith("FLAGES"):  # as the contract spells it
+            found[name.lower().replace("_", "-")] = int(member)
+    return found
+
+
+def branch_filter(text: str) -> int:
+    """The `BranchSampleFilter` of a list of names such as "any,user". Raises `KperfError`."""
+    known = _filters_by_name()
+    found = 0
+    for part in text.split(","):
+        name = part.strip().lower().replace("_", "-")
+        name = _PERFS_NAMES.get(name, name)
+        if name not in known:
+            raise error(
+                Error.INVALID_BRANCH_FILTER,
+                f"there is no branch filter '{part.strip()}'",
+                hint=f"choose from {', '.join(known)}",
+            )
+        found |= known[name]
+    return found
 
 
 class BranchRecord(NamedTuple):

@@ -267,6 +267,11 @@ class Stacks:
 
     # ---- stacks ----
 
+    @property
+    def nodes(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Of each node its caller's (0: none) and its frame. A node stands after its caller's."""
+        return self._stack_parent, self._stack_frame
+
     def frame_numbers(self, node: int) -> list[int]:
         """The frames of a stack from the innermost out: one an address."""
         frames, parents, numbers = self._stack_frame, self._stack_parent, []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -13,6 +14,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 _MOST_SECONDS = 1e9
 _MOST_NUMBER = (1 << 31) - 1
+_MOST_BYTES = 1 << 31
 
 
 # ---- types ----
@@ -93,6 +95,21 @@ class Whole(click.ParamType):
         return number
 
 
+class Bytes(click.ParamType):
+    """A size above zero: 4M, 512K, 65536."""
+
+    name = "size"
+
+    _UNITS: ClassVar[dict[str, int]] = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"(\d{1,18})([kmg]?)(?:i?b)?", str(value).strip().lower())
+        size = int(found[1]) * self._UNITS[found[2]] if found else 0
+        if not 0 < size <= _MOST_BYTES:
+            self.fail(f"'{value}' is no size: write bytes (at most 2G), such as 512K or 4M")
+        return size
+
+
 def _events(_ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:
     for text in value:
         if not text.strip():
@@ -100,7 +117,7 @@ def _events(_ctx: click.Context, param: click.Parameter, value: Sequence[str]) -
     return list(value)
 
 
-def _not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def not_empty(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.strip():
         raise click.BadParameter("the name is empty: write one", param=param)
     return value
@@ -126,8 +143,8 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("by_thread", "by_cpu", "by_core", "by_cluster", "by_numa", "by_socket"),
     ),
     ("Places", ("by",)),
-    ("The table", ("sort", "top", "lines")),
-    ("Output", ("as_json", "as_csv", "output", "form", "output_fd", "quiet", "strict")),
+    ("The table", ("sort", "top", "lines", "callees")),
+    ("Output", ("as_json", "as_csv", "output", "form", "save", "output_fd", "quiet", "strict")),
     ("Other", ("help",)),
 )
 
@@ -212,7 +229,7 @@ target_options = apply(
         "-G",
         "--cgroup",
         metavar="PATH",
-        callback=_not_empty,
+        callback=not_empty,
         help="The tasks of this cgroup (with -a or -C).",
     ),
     click.option("--no-inherit", is_flag=True, help="Leave future threads and children out."),
@@ -227,27 +244,35 @@ target_options = apply(
     ),
 )
 
-output_options = apply(
-    click.option("--json", "as_json", is_flag=True, help="One JSON object a result."),
-    click.option("--csv", "as_csv", is_flag=True, help="CSV with a header row."),
-    click.option(
-        "-o", "--output", metavar="FILE", callback=_not_empty, help="Write the result to FILE."
-    ),
-    click.option(
-        "--format",
-        "form",
-        metavar="FORMAT",
-        type=click.Choice(["text", "json", "csv"]),
-        help="text, json or csv, where FILE's suffix does not tell.",
-    ),
-    click.option(
-        "--output-fd",
-        type=Whole(0),
-        metavar="N",
-        help="Write the result to descriptor N.",
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="No notes on standard error."),
-)
+_TABLE_FORMS = ("text", "json", "csv")
+
+
+def output_options_with(more_forms: Sequence[str], forms_help: str) -> Callable[[_F], _F]:
+    """Where a result goes, and in which form, of commands that have more forms of files."""
+    return apply(
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a result."),
+        click.option("--csv", "as_csv", is_flag=True, help="CSV with a header row."),
+        click.option(
+            "-o", "--output", metavar="FILE", callback=not_empty, help="Write the result to FILE."
+        ),
+        click.option(
+            "--format",
+            "form",
+            metavar="FORMAT",
+            type=click.Choice([*_TABLE_FORMS, *more_forms]),
+            help=forms_help,
+        ),
+        click.option(
+            "--output-fd",
+            type=Whole(0),
+            metavar="N",
+            help="Write the result to descriptor N.",
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="No notes on standard error."),
+    )
+
+
+output_options = output_options_with((), "text, json or csv, where FILE's suffix does not tell.")
 
 event_option = click.option(
     "-e",

@@ -2,215 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import click
 
 import kperf
-from kperf.report.hot import SORT_KEYS, HotLine, hot_lines
-from kperf_cli import options
-from kperf_cli.render import (
-    Column,
-    Result,
-    Table,
-    envelope,
-    make_output,
-    show_share,
-    show_time,
-)
-from kperf_cli.target import Ended, Launched, Signals, Target, Waiter, make_target
+from kperf import export
+from kperf.branches import branch_filter
+from kperf.report.hot import CALLEES, CALLERS, SORT_KEYS
+from kperf_cli import options, progress
+from kperf_cli.record_view import Shown, view
+from kperf_cli.recording import Recorded, Settings, record
+from kperf_cli.render import FORMS, Output, make_output
+from kperf_cli.target import Signals, make_target
+from kperf_cli.words import one_line
 
 _MS, _S = 1_000_000, 1_000_000_000
 
-_NUMBERS = {"line", "pid", "tid", "cpu"}  # keys that stand to the right
+# ---- what was asked for ----
 
 
-class _Settings(NamedTuple):
-    """What one call was asked for. Times in ns; None: not asked for."""
-
-    target: Target
-    events: list[str]
-    filters: list[str]
-    period: int
-    frequency: int
-    keys: tuple[str, ...]
-    top: int
-    inherit: bool
-    lines: bool
-    duration: int | None
-    delay: int
-
-
-class _Recorded(NamedTuple):
-    """What one recording gave."""
-
-    lines: list[HotLine]
-    quality: kperf.Quality
-    duration_ns: int
-    start: float
-    ended: Ended | None
-
-
-# ---- recording ----
-
-
-def _open(settings: _Settings, events: list[str], launched: Launched | None) -> kperf.Sampling:
-    target = settings.target
-    cpus = target.cpus
-    if target.system and (target.pids or target.tids):
-        cpus = list(kperf.Machine().online_cpus)
-    mode = kperf.SymbolMode.RESOLVE_ELF_DWARF if settings.lines else kperf.SymbolMode.RESOLVE_ELF
-    return kperf.Sampling(
-        events,
-        filters=settings.filters,
-        pids=target.pids,
-        tids=target.tids,
-        cpus=cpus,
-        command=launched.held if launched and target.counts_command else None,
-        cgroup=target.cgroup,
-        inherit=settings.inherit,
-        enable_on_exec=target.counts_command and not settings.delay,
-        period=settings.period,
-        frequency=settings.frequency,
-        symbol_mode=mode,
-    )
-
-
-def _open_or_fall_back(settings: _Settings, launched: Launched | None) -> kperf.Sampling:
-    """With the events that were asked for; by default cycles, or the clock where there are none."""
-    if settings.events:
-        return _open(settings, settings.events, launched)
+def _or_usage(check: Callable[[str], Any], text: str) -> Any:
+    """What the library makes of an option's value; what it knows nothing of is wrong usage."""
     try:
-        return _open(settings, ["cycles"], launched)
-    except kperf.NotSupportedError:
-        sampling = _open(settings, ["cpu-clock"], launched)
-        sampling.notes.append("cpu-clock instead of cycles, which this machine does not count")
-        return sampling
-
-
-def _record(settings: _Settings, signals: Signals) -> _Recorded:
-    target = settings.target
-    launched = Launched(target.argv, signals) if target.argv else None
-    try:
-        with _open_or_fall_back(settings, launched) as sampling:
-            return _run(settings, signals, launched, sampling)
-    finally:
-        if launched is not None:
-            launched.close()
-
-
-def _run(
-    settings: _Settings, signals: Signals, launched: Launched | None, sampling: kperf.Sampling
-) -> _Recorded:
-    target = settings.target
-    watched = [launched.held.pid] if launched else [*target.pids, *target.tids]
-    waiter = Waiter(signals, watched)
-    start, begin = time.time(), time.monotonic_ns()
-    try:
-        if not settings.delay and not target.counts_command:
-            sampling.enable()
-        if launched is not None:
-            launched.start()
-        if settings.delay:
-            waiter.wait(begin + settings.delay)
-            begin = time.monotonic_ns()
-            sampling.enable()
-        waiter.wait(None if settings.duration is None else begin + settings.duration)
-    finally:
-        waiter.close()
-    sampling.disable()
-    duration = time.monotonic_ns() - begin
-    ended = launched.end() if launched is not None else None
-    data = sampling.read()
-    return _Recorded(hot_lines(data, settings.keys), data.quality, duration, start, ended)
-
-
-# ---- showing ----
-
-
-def _cells(line: HotLine, keys: Sequence[str], with_event: bool) -> list[str]:
-    cells = [show_share(line.share), f"{line.samples:,}"]
-    cells += [str(line.values[key]) for key in keys]
-    return [line.event, *cells] if with_event else cells
-
-
-def _table(recorded: _Recorded, settings: _Settings) -> Table:
-    events = {line.event for line in recorded.lines}
-    with_event = len(events) > 1
-    columns = [Column("share", right=True), Column("samples", right=True)]
-    columns += [Column(key, right=key in _NUMBERS) for key in settings.keys]
-    shown = _top(recorded.lines, settings.top)
-    if len(shown) < len(recorded.lines):
-        title_end = f", the first {len(shown)} of {len(recorded.lines):,} rows"
-    else:
-        title_end = ""
-    title = f"{settings.target.describe()}: {show_time(recorded.duration_ns)}"
-    if len(events) == 1:
-        title += f", {events.pop()}"
-    title += title_end
-    return Table(
-        title,
-        [Column("event"), *columns] if with_event else columns,
-        [_cells(line, settings.keys, with_event) for line in shown],
-    )
-
-
-def _top(lines: Sequence[HotLine], most: int) -> list[HotLine]:
-    """The first lines of each event."""
-    taken: dict[str, int] = {}
-    shown = []
-    for line in lines:
-        taken[line.event] = taken.get(line.event, 0) + 1
-        if taken[line.event] <= most:
-            shown.append(line)
-    return shown
-
-
-def _quality_line(recorded: _Recorded) -> str:
-    quality = recorded.quality
-    words = [f"{quality.samples or 0:,} samples", f"{quality.lost or 0:,} lost"]
-    if quality.throttled:
-        words.append(f"{quality.throttled:,} times throttled")
-    if quality.unresolved:
-        words.append(f"{quality.unresolved:,} without a symbol")
-    return f"quality: {'; '.join([*words, *quality.notes])}"
-
-
-def _documents(recorded: _Recorded) -> list[dict[str, Any]]:
-    return [
-        {
-            **line.values,
-            "event": line.event,
-            "share": line.share,
-            "samples": line.samples,
-            "period": line.period,
-        }
-        for line in recorded.lines
-    ]
-
-
-def _view(recorded: _Recorded, settings: _Settings) -> Result:
-    return Result(
-        quality=_quality_line(recorded),
-        table=lambda: _table(recorded, settings),
-        document=lambda: envelope(
-            "record",
-            kperf.Machine(),
-            _documents(recorded),
-            recorded.quality,
-            recorded.start,
-            target=settings.target.as_dict(),
-            duration_ns=recorded.duration_ns,
-            exit_status=recorded.ended.status if recorded.ended else None,
-        ),
-        csv_columns=(*settings.keys, "event", "share", "samples", "period"),
-        csv_rows=lambda: _documents(recorded),
-    )
-
-
-# ---- the command ----
+        return check(text)
+    except kperf.InvalidArgumentError as unknown:
+        raise click.UsageError(str(unknown)) from unknown
 
 
 def _keys(text: str, with_lines: bool) -> tuple[str, ...]:
@@ -222,8 +41,124 @@ def _keys(text: str, with_lines: bool) -> tuple[str, ...]:
     return (*keys, *(key for key in ("file", "line") if with_lines and key not in keys))
 
 
-def _exit_status(recorded: _Recorded, caught: int | None, strict: bool) -> int:
-    if strict and (recorded.quality.lost or recorded.quality.throttled):
+def _settings(ctx: click.Context, given: dict[str, Any], argv: Sequence[str]) -> Settings:
+    if given["period"] and given["frequency"]:
+        raise click.UsageError("-F and -c both say how often: leave one out")
+    return Settings(
+        target=make_target(
+            argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"], given["cgroup"]
+        ),
+        events=given["events"],
+        filters=options.filters_of(ctx, given["events"], given["filters"]),
+        period=given["period"] or 0,
+        frequency=given["frequency"] or 0,
+        inherit=not given["no_inherit"],
+        call_stack=given["call_stack"] or given["callees"],
+        branches=_or_usage(branch_filter, given["branch"]) if given["branch"] is not None else 0,
+        lines=given["lines"],
+        buffer_bytes=given["buffer"] or 0,
+        duration=None if given["duration"] is None else round(given["duration"] * _S),
+        delay=given["delay"] * _MS,
+        with_progress=progress.may_show(quiet=given["quiet"], runs_command=bool(argv)),
+    )
+
+
+def _shown(given: dict[str, Any], settings: Settings) -> Shown:
+    tree = CALLEES if given["callees"] else CALLERS if given["call_stack"] else ""
+    keys = _keys(given["sort"], given["lines"])
+    return Shown(settings.target, keys, given["top"], tree)
+
+
+# ---- where it goes ----
+
+
+class _Profile(NamedTuple):
+    """A file of samples that is asked for."""
+
+    path: str
+    form: str
+
+
+def _is_table(given: dict[str, Any]) -> bool:
+    """Whether -o FILE, where it is given, is for the table and not for a profile."""
+    if given["as_json"] or given["as_csv"] or given["form"] in FORMS:
+        return True
+    return not given["form"] and (given["output"] or "").endswith((".json", ".csv"))
+
+
+def _profiles(given: dict[str, Any]) -> list[_Profile]:
+    """The profile of -o, if it is one, and that of --save."""
+    found = []
+    if given["form"] in export.FORMATS:
+        if given["output"] is None or _is_table(given):
+            raise click.UsageError(f"--format {given['form']} is for the profile of -o FILE alone")
+        found.append(_Profile(given["output"], given["form"]))
+    elif given["output"] is not None and not _is_table(given):
+        found.append(_Profile(given["output"], _or_usage(export.format_of, given["output"])))
+    if given["save"] is not None:
+        found.append(_Profile(given["save"], _or_usage(export.format_of, given["save"])))
+    return found
+
+
+def _table_output(given: dict[str, Any], *, no_color: bool, after_command: bool) -> Output:
+    """Where the table goes: not into a profile's file."""
+    for_table = given if _is_table(given) else {**given, "output": None, "form": None}
+    return make_output(for_table, no_color=no_color, after_command=after_command)
+
+
+class _Job(NamedTuple):
+    """One call: what is recorded, how it is shown, where it goes."""
+
+    settings: Settings
+    shown: Shown
+    profiles: list[_Profile]
+    output: Output
+    with_table: bool
+    quiet: bool
+
+    def run(self) -> tuple[Recorded, int | None]:
+        """Records and writes; gives the signal as well that ended it.
+
+        A profile that cannot be written is an error after the table, which is shown in any case.
+        """
+        recorded = failure = caught = None
+        with self.output:
+            try:
+                with ExitStack() as files:
+                    places = [files.enter_context(export.opened(*file)) for file in self.profiles]
+                    with Signals() as signals:
+                        recorded = record(self.settings, signals)
+                        caught = signals.caught
+                    self._write_profiles(places, recorded)
+            except kperf.KperfError as refused:
+                if recorded is None:
+                    raise
+                failure = refused
+            if self.with_table or failure is not None:
+                self.output.write(view(recorded, self.shown))
+        if failure is not None:
+            raise failure
+        if not self.with_table and not self.quiet:
+            self._tell(recorded)
+        return recorded, caught
+
+    def _write_profiles(self, places: Sequence[Callable[..., None]], recorded: Recorded) -> None:
+        for write in places:
+            write(recorded.data, lines=self.settings.lines, command=self.settings.target.argv)
+
+    def _tell(self, recorded: Recorded) -> None:
+        """What was written, and the quality that no table shows."""
+        files = ", ".join(f"{file.path} ({file.form})" for file in self.profiles)
+        quality = view(recorded, self.shown).quality
+        click.echo(one_line(f"kperf: wrote {files}; {quality}"), err=True)
+
+
+# ---- the command ----
+
+
+def _exit_status(recorded: Recorded, caught: int | None, strict: bool) -> int:
+    quality = recorded.data.quality
+    if strict and (quality.lost or quality.throttled):
         return 3
     if recorded.ended is None:
         return 0
@@ -237,6 +172,24 @@ def _exit_status(recorded: _Recorded, caught: int | None, strict: bool) -> int:
 @options.filter_option
 @click.option("-F", "--frequency", type=options.Whole(1), metavar="HZ", help="Samples a second.")
 @click.option("-c", "--period", type=options.Whole(1), metavar="N", help="A sample every N events.")
+@click.option(
+    "-g",
+    "--call-stack",
+    is_flag=True,
+    help="With call stacks, as frame pointers tell them: shows callers.",
+)
+@click.option(
+    "--branch",
+    metavar="LIST",
+    help="With the branches before (LBR, BRBE): any,user or any-call and others.",
+)
+@click.option(
+    "-m",
+    "--buffer",
+    type=options.Bytes(),
+    metavar="SIZE",
+    help="Buffer of each CPU, such as 4M (512K without it).",
+)
 @options.target_options
 @click.option(
     "--sort",
@@ -246,7 +199,15 @@ def _exit_status(recorded: _Recorded, caught: int | None, strict: bool) -> int:
 )
 @click.option("--top", type=options.Whole(1), default=30, metavar="N", help="Rows an event.")
 @click.option("--lines", is_flag=True, help="Name source files and lines.")
-@options.output_options
+@click.option(
+    "--callees", is_flag=True, help="As -g, from the outermost functions to whom they call."
+)
+@options.output_options_with(
+    tuple(export.FORMATS), "a table's (text, json, csv), or a profile's (dump, perf.data, ...)."
+)
+@click.option(
+    "--save", metavar="FILE", callback=options.not_empty, help="Write a profile beside the table."
+)
 @options.strict_option
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[[--] COMMAND [ARG]...]")
 @click.pass_context
@@ -257,30 +218,20 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
     kperf record -- make -j8              where a command spends its time
     kperf record -p 4711 -d 10 --lines    down to source lines
     kperf record -a -d 5 --sort comm,symbol
+    kperf record -g -o prof.data -- make  call stacks, for perf report
     """
     if ctx.obj["sysroot"]:
         raise click.UsageError("--sysroot is a description, and only a real machine is sampled")
-    if given["period"] and given["frequency"]:
-        raise click.UsageError("-F and -c both say how often: leave one out")
-    settings = _Settings(
-        target=make_target(
-            argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"], given["cgroup"]
-        ),
-        events=given["events"],
-        filters=options.filters_of(ctx, given["events"], given["filters"]),
-        period=given["period"] or 0,
-        frequency=given["frequency"] or 0,
-        keys=_keys(given["sort"], given["lines"]),
-        top=given["top"],
-        inherit=not given["no_inherit"],
-        lines=given["lines"],
-        duration=None if given["duration"] is None else round(given["duration"] * _S),
-        delay=given["delay"] * _MS,
+    settings = _settings(ctx, given, argv)
+    shown = _shown(given, settings)
+    profiles = _profiles(given)
+    job = _Job(
+        settings,
+        shown,
+        profiles,
+        _table_output(given, no_color=ctx.obj["no_color"], after_command=bool(argv)),
+        with_table=given["output"] is None or _is_table(given),
+        quiet=given["quiet"],
     )
-    output = make_output(given, no_color=ctx.obj["no_color"], after_command=bool(argv))
-    with output:
-        with Signals() as signals:
-            recorded = _record(settings, signals)
-            caught = signals.caught
-        output.write(_view(recorded, settings))
+    recorded, caught = job.run()
     return _exit_status(recorded, caught, given["strict"])

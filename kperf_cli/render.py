@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # rich takes its time, and a pipe has no use for it
 
 SCHEMA = 1
 
-TEXT, JSON, CSV = "text", "json", "csv"
+TEXT, JSON, CSV = FORMS = ("text", "json", "csv")
 _SUFFIXES = {".json": JSON, ".csv": CSV}
 
 

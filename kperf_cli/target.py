@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from kperf import Command
 from kperf_cli.words import clean
 
 _POLL_NS = 50_000_000  # how often to look where the kernel has no descriptor for a process
+_SHOW_NS = 250_000_000  # how often progress is shown
 _LONGEST_MS = 1_000_000_000  # poll() takes an int
 _GRACE_NS = 500_000_000  # for a command that got the terminal's Ctrl-C as well
 
@@ -195,10 +196,19 @@ ENDED, TIME, SIGNAL = "ended", "time", "signal"
 
 
 class Waiter:
-    """Waits for the targets' end, a point in time, or a signal, whichever comes first."""
+    """Waits for the targets' end, a point in time, or a signal, whichever comes first.
 
-    def __init__(self, signals: Signals, pids: Sequence[int]) -> None:
+    `show` is called now and then meanwhile.
+    """
+
+    def __init__(
+        self,
+        signals: Signals,
+        pids: Sequence[int],
+        show: Callable[[], None] | None = None,
+    ) -> None:
         self._signals = signals
+        self._show = show
         self._waiting = [_Process(pid) for pid in pids]
         self._has_targets = bool(pids)
 
@@ -213,6 +223,8 @@ class Waiter:
             now = time.monotonic_ns()
             if until_ns is not None and now >= until_ns:
                 return TIME
+            if self._show is not None:
+                self._show()
             self._sleep(None if until_ns is None else until_ns - now)
 
     def _forget_ended(self) -> None:
@@ -223,6 +235,8 @@ class Waiter:
     def _sleep(self, ns: int | None) -> None:
         poll = select.poll()
         poll.register(self._signals.wakeup, select.POLLIN)
+        if self._show is not None:
+            ns = _SHOW_NS if ns is None else min(ns, _SHOW_NS)
         for process in self._waiting:
             if process.fd >= 0:
                 poll.register(process.fd, select.POLLIN)

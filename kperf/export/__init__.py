@@ -15,7 +15,8 @@ Importing this costs nothing: a writer is loaded when it is used.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
@@ -57,6 +58,40 @@ def format_of(path: str | os.PathLike[str]) -> str:
     )
 
 
+def _checked_format(name: str, form: str, append: bool) -> str:
+    form = form or format_of(name)
+    if form not in FORMATS:
+        raise error(
+            Error.INVALID_ARGUMENT,
+            f"there is no format '{form}' of profiles",
+            hint=f"choose from {', '.join(FORMATS)}",
+        )
+    if append and form != "dump":
+        raise error(
+            Error.INVALID_ARGUMENT, f"nothing can be added to a file of {form}", hint="use dump"
+        )
+    return form
+
+
+@contextmanager
+def opened(
+    path: str | os.PathLike[str], format: str = "", *, append: bool = False
+) -> Iterator[Callable[..., None]]:
+    """A file to write a profile to, opened before there is one: a refusal comes at once.
+
+    What it gives is called with the data and with `lines` and `command`, as `write` is. The file
+    appears when the context ends, unless by an exception.
+    """
+    name = os.fspath(path)
+    form = _checked_format(name, format, append)
+    from kperf.export.place import appending, replacing
+    from kperf.export.profile import Profile
+
+    writer = cast(_Writer, import_module(f"kperf.export.{_MODULES.get(form, form)}"))
+    with (appending if append else replacing)(name) as out:
+        yield lambda data, **known: writer.write(Profile(data, **known), out)
+
+
 def write(
     data: PmuData,
     path: str | os.PathLike[str],
@@ -75,22 +110,5 @@ def write(
     Raises `KperfError` for a format that is not known or cannot hold this data, and where the file
     cannot be written.
     """
-    name = os.fspath(path)
-    form = format or format_of(name)
-    if form not in FORMATS:
-        raise error(
-            Error.INVALID_ARGUMENT,
-            f"there is no format '{form}' of profiles",
-            hint=f"choose from {', '.join(FORMATS)}",
-        )
-    if append and form != "dump":
-        raise error(
-            Error.INVALID_ARGUMENT, f"nothing can be added to a file of {form}", hint="use dump"
-        )
-    from kperf.export.place import appending, replacing
-    from kperf.export.profile import Profile
-
-    writer = cast(_Writer, import_module(f"kperf.export.{_MODULES.get(form, form)}"))
-    profile = Profile(data, lines=lines, command=command)
-    with (appending if append else replacing)(name) as out:
-        writer.write(profile, out)
+    with opened(path, format, append=append) as put:
+        put(data, lines=lines, command=command)

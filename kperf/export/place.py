@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import re
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kperf.errors import Error, KperfError, error
 
@@ -105,14 +106,29 @@ def _new_file(path: str, old: os.stat_result | None) -> Iterator[BinaryIO]:
         raise
 
 
+class _OldFile(io.FileIO):
+    """A file that only its own bytes may change: the old ones go when there are new ones."""
+
+    _is_old = True
+
+    def write(self, data: Any) -> int:
+        self.empty()
+        return super().write(data)
+
+    def empty(self) -> None:
+        if self._is_old and stat.S_ISREG(os.fstat(self.fileno()).st_mode):
+            self.truncate(0)
+        self._is_old = False
+
+
 @contextmanager
 def _open_file(path: str) -> Iterator[BinaryIO]:
-    """A device, a pipe, or a file that only its own bytes may change: written as it is."""
+    """A device, a pipe, or a file with links or an owner to keep: written as it is."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    with _closing(_file(fd)) as file:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            os.ftruncate(fd, 0)
+    old = _OldFile(fd, "wb")
+    with _closing(io.BufferedWriter(old, _BUFFER)) as file:
         yield file
+        old.empty()
 
 
 def _check(path: str) -> None:

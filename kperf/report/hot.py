@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Union
 
+from kperf.report.callers import CallNames, CallTree, Ended
 from kperf.samples import HotKey, HotRow, SampleData
 from kperf.symbols.symbol import Symbol
 
@@ -22,6 +23,10 @@ SORT_KEYS: dict[str, tuple[int, Callable[[SampleData, HotRow], _Value]]] = {
     "cpu": (HotKey.CPU, lambda _data, row: row.cpu),
 }
 
+# Which way the call trees of rows go: to who called the sampled function, or, the rows being the
+# functions in which stacks begin, to whom those called.
+CALLERS, CALLEES = "callers", "callees"
+
 
 class HotLine(NamedTuple):
     """Samples of one event that have the values of the sort keys in common."""
@@ -31,6 +36,23 @@ class HotLine(NamedTuple):
     share: float  # of the event's periods, 0 to 1
     samples: int
     period: int
+    tree: CallTree | None = None
+
+
+class _Sum:
+    """What is added up of a line."""
+
+    __slots__ = ("ends", "period", "samples")
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.period = 0
+        self.ends: list[Ended] = []
+
+    def add(self, row: HotRow) -> None:
+        self.samples += row.samples
+        self.period += row.period
+        self.ends.append(Ended(row.stack, row.samples, row.period))
 
 
 def _symbol(data: SampleData, row: HotRow) -> Symbol:
@@ -42,31 +64,52 @@ def _largest_first(pair: tuple[int, HotLine]) -> tuple[int, int, list[str]]:
     return event, -line.period, [str(value) for value in line.values.values()]
 
 
-def hot_lines(data: SampleData, keys: Sequence[str]) -> list[HotLine]:
-    """The samples by event and sort keys, the largest share of each event first."""
+def _rows(
+    data: SampleData, keys: Sequence[str], names: CallNames | None, tree: str
+) -> list[HotRow]:
     mask = HotKey.EVENT
     for key in keys:
         mask |= SORT_KEYS[key][0]
-    sums: dict[tuple[int, tuple[_Value, ...]], list[int]] = {}
+    if names is None:
+        return data.hot(mask)
+    rows = data.hot(mask | HotKey.STACK)
+    if tree == CALLEES:
+        frames = [names.frames[node] for node in names.roots()]
+        rows = [row._replace(frame=frames[row.stack]) for row in rows]
+    return rows
+
+
+def hot_lines(data: SampleData, keys: Sequence[str], tree: str = "") -> list[HotLine]:
+    """The samples by event and sort keys, the largest share of each event first.
+
+    `tree` gives the lines call trees: CALLERS or CALLEES.
+    """
+    names = CallNames(data.stacks) if tree else None
+    sums: dict[tuple[int, tuple[_Value, ...]], _Sum] = {}
     totals: dict[int, int] = {}
-    for row in data.hot(mask):
+    for row in _rows(data, keys, names, tree):
         values = tuple(SORT_KEYS[key][1](data, row) for key in keys)
-        total = sums.setdefault((row.event, values), [0, 0])
-        total[0] += row.samples
-        total[1] += row.period
+        sums.setdefault((row.event, values), _Sum()).add(row)
         totals[row.event] = totals.get(row.event, 0) + row.period
-    lines = [
-        (
-            event,
-            HotLine(
-                event=data.event_names[event],
-                values=dict(zip(keys, values)),
-                share=period / totals[event] if totals[event] else 0.0,
-                samples=samples,
-                period=period,
+    lines = []
+    for (event, values), found in sums.items():
+        total = totals[event]
+        line = HotLine(
+            event=data.event_names[event],
+            values=dict(zip(keys, values)),
+            share=found.period / total if total else 0.0,
+            samples=found.samples,
+            period=found.period,
+            tree=None
+            if names is None
+            else CallTree(
+                names,
+                found.ends,
+                total,
+                inward=tree == CALLEES,
+                with_first="symbol" not in keys,
             ),
         )
-        for (event, values), (samples, period) in sums.items()
-    ]
+        lines.append((event, line))
     lines.sort(key=_largest_first)
     return [line for _, line in lines]

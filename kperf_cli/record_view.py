@@ -1,0 +1,204 @@
+"""What `kperf record` shows of a recording: the table with call trees, JSON, CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import kperf
+from kperf.report.callers import Call
+from kperf.report.hot import HotLine, hot_lines
+from kperf_cli.recording import Recorded
+from kperf_cli.render import Column, Result, Table, envelope, show_share, show_time
+from kperf_cli.target import Target
+
+_NUMBERS = {"line", "pid", "tid", "cpu"}  # keys that stand to the right
+
+_LEAST_SHARE = 0.005  # of an event that a function in a table's call tree stands for
+
+# Levels of a call tree in JSON: two levels of JSON each, and some readers take no more than 256.
+_MOST_LEVELS = 120
+_DEEPEST = 60  # branches upon branches in a table
+
+_MANY_CUT = 0.05  # of the samples: worth a word on what helps
+
+
+class Shown(NamedTuple):
+    """How a recording is shown."""
+
+    target: Target
+    keys: tuple[str, ...]
+    top: int
+    tree: str  # the way of the call trees (report.hot), "" without call stacks
+
+
+# ---- the table ----
+
+
+class _Branch(NamedTuple):
+    """One line of a call tree: how deep it is indented, and the numbers where they are new."""
+
+    depth: int
+    name: str
+    share: str = ""
+    samples: str = ""
+
+
+def _branches(calls: Sequence[Call], depth: int) -> Iterator[_Branch]:
+    """Every function of some weight; one that is alone on its way stands below the one before."""
+    shown = [call for call in calls if call.share >= _LEAST_SHARE]
+    if depth > _DEEPEST and calls:
+        yield _Branch(depth, "- ...")
+        return
+    for call in shown:
+        yield _Branch(depth, f"- {call.symbol}", show_share(call.share), f"{call.samples:,}")
+        following = call.calls()
+        while len(following) == 1 and following[0].samples == call.samples:
+            (call,) = following
+            yield _Branch(depth, f"  {call.symbol}")
+            following = call.calls()
+        yield from _branches(following, depth + 1)
+    rest = [call for call in calls if call.share < _LEAST_SHARE]
+    if rest:
+        share = show_share(sum(call.share for call in rest))
+        samples = f"{sum(call.samples for call in rest):,}"
+        yield _Branch(depth, f"- ({len(rest):,} more)", share, samples)
+
+
+class _TableMaker:
+    """Makes the rows of a table: those of the lines, and of their call trees below them."""
+
+    def __init__(self, keys: Sequence[str], with_event: bool, with_tree: bool) -> None:
+        self._keys = keys
+        self._with_event = with_event
+        # A call tree stands in the column of symbols, or in one of its own.
+        self._tree_title = "symbol" if "symbol" in keys else "calls"
+        self._titles = [*keys, "calls"] if with_tree and "symbol" not in keys else list(keys)
+
+    def columns(self) -> list[Column]:
+        columns = [Column("share", right=True), Column("samples", right=True)]
+        columns += [Column(title, right=title in _NUMBERS) for title in self._titles]
+        return [Column("event"), *columns] if self._with_event else columns
+
+    def rows(self, line: HotLine) -> Iterator[list[str]]:
+        values = {key: str(value) for key, value in line.values.items()}
+        yield self._cells(line.event, show_share(line.share), f"{line.samples:,}", values)
+        if line.tree is None or line.share < _LEAST_SHARE:
+            return
+        for branch in _branches(line.tree.calls(), 1):
+            name = {self._tree_title: "  " * branch.depth + branch.name}
+            yield self._cells("", branch.share, branch.samples, name)
+
+    def _cells(self, event: str, share: str, samples: str, values: dict[str, str]) -> list[str]:
+        cells = [share, samples, *(values.get(title, "") for title in self._titles)]
+        return [event, *cells] if self._with_event else cells
+
+
+def _top(lines: Sequence[HotLine], most: int) -> list[HotLine]:
+    """The first lines of each event."""
+    taken: dict[str, int] = {}
+    shown = []
+    for line in lines:
+        taken[line.event] = taken.get(line.event, 0) + 1
+        if taken[line.event] <= most:
+            shown.append(line)
+    return shown
+
+
+def _title(recorded: Recorded, shown: Shown, events: set[str], cut: str) -> str:
+    title = f"{shown.target.describe()}: {show_time(recorded.duration_ns)}"
+    return title + (f", {min(events)}" if len(events) == 1 else "") + cut
+
+
+def _table(recorded: Recorded, lines: Sequence[HotLine], shown: Shown) -> Table:
+    events = {line.event for line in lines}
+    top = _top(lines, shown.top)
+    cut = f", the first {len(top)} of {len(lines):,} rows" if len(top) < len(lines) else ""
+    maker = _TableMaker(shown.keys, len(events) > 1, bool(shown.tree))
+    rows = [row for line in top for row in maker.rows(line)]
+    return Table(_title(recorded, shown, events, cut), maker.columns(), rows)
+
+
+# ---- the quality line ----
+
+
+def _cut_words(quality: kperf.Quality) -> str:
+    cut, samples = quality.truncated_stacks or 0, quality.samples or 1
+    words = f"{cut:,} stacks cut ({show_share(cut / samples)})"
+    if cut < _MANY_CUT * samples:
+        return words
+    return f"{words}, as by code without frame pointers (build with -fno-omit-frame-pointer)"
+
+
+def quality_line(quality: kperf.Quality) -> str:
+    """What was lost of a recording, in one line."""
+    words = [f"{quality.samples or 0:,} samples", f"{quality.lost or 0:,} lost"]
+    if quality.throttled:
+        words.append(f"{quality.throttled:,} times throttled")
+    if quality.unresolved:
+        words.append(f"{quality.unresolved:,} without a symbol")
+    if quality.truncated_stacks:
+        words.append(_cut_words(quality))
+    return f"quality: {'; '.join([*words, *quality.notes])}"
+
+
+# ---- machine output ----
+
+
+def _call_documents(calls: Sequence[Call], name: str, levels: int) -> list[dict[str, Any]]:
+    """A call tree; where it goes on beyond the most levels, `cut` says so."""
+    documents = []
+    for call in calls:
+        following = call.calls()
+        document: dict[str, Any] = {
+            "symbol": call.symbol,
+            "module": call.module,
+            "share": call.share,
+            "samples": call.samples,
+            name: _call_documents(following, name, levels - 1) if levels > 1 else [],
+        }
+        if following and levels <= 1:
+            document["cut"] = True
+        documents.append(document)
+    return documents
+
+
+def _row(line: HotLine) -> dict[str, Any]:
+    return {
+        **line.values,
+        "event": line.event,
+        "share": line.share,
+        "samples": line.samples,
+        "period": line.period,
+    }
+
+
+def _documents(lines: Sequence[HotLine], tree: str) -> list[dict[str, Any]]:
+    return [
+        _row(line)
+        if line.tree is None
+        else {**_row(line), tree: _call_documents(line.tree.calls(), tree, _MOST_LEVELS)}
+        for line in lines
+    ]
+
+
+def view(recorded: Recorded, shown: Shown) -> Result:
+    """The result in every form."""
+    lines = hot_lines(recorded.data, shown.keys, shown.tree)
+    quality = recorded.data.quality
+    return Result(
+        quality=quality_line(quality),
+        table=lambda: _table(recorded, lines, shown),
+        document=lambda: envelope(
+            "record",
+            kperf.Machine(),
+            _documents(lines, shown.tree),
+            quality,
+            recorded.start,
+            target=shown.target.as_dict(),
+            duration_ns=recorded.duration_ns,
+            exit_status=recorded.ended.status if recorded.ended else None,
+        ),
+        csv_columns=(*shown.keys, "event", "share", "samples", "period"),
+        csv_rows=lambda: [_row(line) for line in lines],
+    )
