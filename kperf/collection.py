@@ -68,7 +68,7 @@ class Collection(ABC):
         self.events: list[Event] = [event for group in opened for event in group.events]
         self.groups: list[int] = [group.number for group in opened for _ in group.events]
         self._infos = [
-            EventInfo(event.name, group, event.unit, event.scale)
+            EventInfo(event.name, group, event.unit, event.scale, event)
             for event, group in zip(self.events, self.groups)
         ]
         attempt = Attempt(self.events, self.machine, self._target.has_tasks)

@@ -13,6 +13,7 @@ from kperf.topo import CpuTopology, Topology
 
 if TYPE_CHECKING:
     from kperf.branches import SampleExt
+    from kperf.events.event import Event
     from kperf.tracepoint import Format, Value
 
 COUNTED = "counted"
@@ -42,13 +43,21 @@ Number = Union[int, float]
 class EventInfo:
     """What the rows of one event share."""
 
-    __slots__ = ("group", "name", "scale", "unit")
+    __slots__ = ("event", "group", "name", "scale", "unit")
 
-    def __init__(self, name: str, group: int, unit: str = "", scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        group: int,
+        unit: str = "",
+        scale: float = 1.0,
+        event: Event | None = None,
+    ) -> None:
         self.name = name
         self.group = group
         self.unit = unit
         self.scale = scale
+        self.event = event  # as it was opened; None where that is not known
 
 
 class Quality:

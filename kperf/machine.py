@@ -196,6 +196,15 @@ class Machine:
             _check_looked(failure)
             return None
 
+    def read_bytes(self, path: str) -> bytes:
+        """A file as it is; empty where it cannot be read."""
+        try:
+            with open(self.root + path, "rb") as file:
+                return file.read()
+        except OSError as failure:
+            _check_looked(failure)
+            return b""
+
     def read_int(self, path: str) -> int | None:
         text = self.read(path)
         try:
@@ -335,6 +344,16 @@ class Machine:
         return core.name if core else "implementer 0x{:02x} part 0x{:03x}".format(*self.midr)
 
     @cached_property
+    def cpu_id(self) -> str | None:
+        """As `perf` names a CPU: vendor, family, model and stepping, or Arm's MIDR."""
+        info = self._first_cpuinfo
+        if "vendor_id" in info:
+            names = ("vendor_id", "cpu family", "model", "stepping")
+            return ",".join(info.get(name, "") for name in names)
+        midr = self.read("sys/devices/system/cpu/cpu0/regs/identification/midr_el1")
+        return midr or None
+
+    @cached_property
     def kernel(self) -> str | None:
         return self.read("proc/sys/kernel/osrelease")
 
@@ -407,6 +426,10 @@ class Machine:
     def trace_format(self, system: str, name: str) -> str | None:
         """The kernel's description of a tracepoint's fields; None where there is none such."""
         return self._trace_file(system, name, "format")
+
+    def trace_header(self, name: str) -> str | None:
+        """The kernel's description of the ring (header_page) or its records (header_event)."""
+        return self._trace_file("", "", name)
 
     def _trace_file(self, system: str, name: str, file_name: str) -> str | None:
         try:

@@ -23,6 +23,7 @@ from kperf.tracepoint import Format, Value, format_of, is_tracepoint
 if TYPE_CHECKING:  # ELF files are no matter of who only collects
     from kperf.symbols.files import Mapping
     from kperf.symbols.image import BadFile
+    from kperf.tasks import TaskEvent
 
 # The columns of struct kp_samples: name, buffer format, bytes a row.
 _COLUMNS: tuple[tuple[str, str, int], ...] = (
@@ -66,7 +67,7 @@ class Shown(NamedTuple):
 
     symbol_mode: int
     call_stack: bool
-    branches: bool
+    branches: int  # the `BranchSampleFilter`; 0: none
     no_kernel: BadFile | None = None  # why the kernel's addresses mean nothing here
 
 
@@ -167,7 +168,7 @@ class Stacks:
         symbols = [Symbol(0, "")] * self._raw.n_frames
         for number, frames in self._frames_by_mapping().items():
             named = resolver.symbols(
-                self._mapping(number),
+                self.mapping(number),
                 [self._frame_address[frame] for frame in frames],
                 kernel=number == lib.KP_MAPPING_KERNEL,
                 callers=[self._frame_mapping[frame] & _CALLER != 0 for frame in frames],
@@ -205,10 +206,11 @@ class Stacks:
     def _frames_by_mapping(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
         for frame in range(1, self._raw.n_frames):
-            found.setdefault(self._mapping_of(frame), []).append(frame)
+            found.setdefault(self.mapping_number(frame), []).append(frame)
         return found
 
-    def _mapping_of(self, frame: int) -> int:
+    def mapping_number(self, frame: int) -> int:
+        """The mapping that a frame lies in, or a kp_mapping_number."""
         return int(self._frame_mapping[frame] & ~_CALLER) - 1
 
     def _found(self, symbols: Sequence[Symbol], notes: list[str]) -> Found:
@@ -230,14 +232,15 @@ class Stacks:
             self._stack_frame,
             self._counts,
             symbols,
-            self._kernel_frames(),
+            self.kernel_addresses(),
             self._machine.max_stack or _MOST_FRAMES,
         )
 
-    def _mapping(self, number: int) -> Any:
+    def mapping(self, number: int) -> Mapping | None:
+        """What is mapped, by its number; None where there is no such mapping."""
         from kperf.symbols.resolver import Mapping
 
-        if number >= self._raw.n_mappings:
+        if not 0 <= number < self._raw.n_mappings:
             return None
         raw = self._raw.mappings[number]
         return Mapping(
@@ -261,9 +264,13 @@ class Stacks:
         for symbol, count in zip(symbols[1:], list(frames)[1:]):
             symbol.count = count
 
-    def string(self, number: int) -> str:
+    def string_bytes(self, number: int) -> bytes:
+        """A name as the kernel gave it, which may be no UTF-8."""
         raw = self._raw
-        return bytes(ffi.string(raw.strings + raw.string_offset[number])).decode("utf-8", "replace")
+        return bytes(ffi.string(raw.strings + raw.string_offset[number]))
+
+    def string(self, number: int) -> str:
+        return self.string_bytes(number).decode("utf-8", "replace")
 
     # ---- stacks ----
 
@@ -280,6 +287,12 @@ class Stacks:
             node = parents[node]
         return numbers
 
+    @property
+    def inlined(self) -> dict[int, range]:
+        """Of frames that hold inlined functions: these from the innermost out."""
+        self.symbols  # noqa: B018  # tells which were inlined
+        return self._functions
+
     def function_numbers(self, node: int) -> list[int]:
         """The functions of a stack from the innermost out, as numbers of `symbols`.
 
@@ -295,14 +308,30 @@ class Stacks:
             for number in functions.get(frame, (frame,))
         ]
 
+    @property
+    def addresses(self) -> Sequence[int]:
+        """Of each frame its address; that of frame 0 means nothing."""
+        addresses: Sequence[int] = self._frame_address
+        return addresses
+
+    def mapping_path(self, number: int) -> bytes:
+        """The path of a mapping as the kernel gave it."""
+        return self.string_bytes(self._raw.mappings[number].path)
+
+    def mappings_hit(self) -> set[int]:
+        """The numbers of the mappings that frames lie in; the kernel's is none."""
+        numbers = set(map(self.mapping_number, range(1, self._raw.n_frames)))
+        return {number for number in numbers if 0 <= number < self._raw.n_mappings}
+
     def kernel_frames(self) -> list[bool]:
         """Of each of `symbols` whether it is the kernel's; inlined functions never are."""
-        frames = self._kernel_frames()
+        frames = self.kernel_addresses()
         return frames + [False] * (len(self.symbols) - len(frames))
 
-    def _kernel_frames(self) -> list[bool]:
+    def kernel_addresses(self) -> list[bool]:
+        """Of each frame whether it is the kernel's; looks no symbol up."""
         kernel = lib.KP_MAPPING_KERNEL
-        return [self._mapping_of(frame) == kernel for frame in range(self._raw.n_frames)]
+        return [self.mapping_number(frame) == kernel for frame in range(self._raw.n_frames)]
 
     def _frames_of(self, node: int) -> tuple[Symbol, ...]:
         symbols = self.symbols
@@ -501,6 +530,8 @@ class SampleData(PmuData):
             setattr(self._columns, name, view)
         self._columns.events = events
         self._columns.topology = topology
+        self.machine = machine
+        self.shown = shown
         losses = [owner.loss[i] for i in range(owner.n_events)]
         times = [EventTimes(loss.enabled, loss.running) for loss in losses]
         self._columns.times = times
@@ -509,7 +540,7 @@ class SampleData(PmuData):
         self._stacks: Stacks | None = Stacks(owner, machine, shown, quality)
         quality.ask(self._stacks)
         self.quality = quality
-        self._columns.has_branches = shown.branches
+        self._columns.has_branches = bool(shown.branches)
         for name in ("chains", "comms", "frames", "names"):
             setattr(self._columns, name, getattr(self._stacks, name))
         self._columns.stacks = self._stacks
@@ -540,6 +571,38 @@ class SampleData(PmuData):
         """How long each event was to be sampled and was, in the order of `event_names`."""
         times: Sequence[EventTimes] = self._columns.times
         return times
+
+    @property
+    def events(self) -> Sequence[EventInfo]:
+        """What is known of the events, whether there are samples of them or not."""
+        return () if self.is_freed else self._columns.events
+
+    def task_events(self) -> Iterator[TaskEvent]:
+        """What happened to the processes up to the time of the read, in order of time."""
+        from kperf.tasks import task_events
+
+        if self._raw is None:
+            raise _freed()
+        return task_events(self._raw)
+
+    def lost(self, event: int) -> int:
+        """How many samples of an event are missing, for whatever cause."""
+        if self._raw is None:
+            raise _freed()
+        loss = self._raw.loss[event]
+        return int(loss.lost + loss.lost_samples + loss.dropped)
+
+    @property
+    def extras(self) -> Iterator[bytes] | None:
+        """Beside each sample its raw data or branches; None where neither was recorded."""
+        columns = self._columns
+        if self._len and not columns.extra_size:
+            return None
+        extra = columns.extra
+        return (
+            bytes(extra[first : first + size])
+            for first, size in zip(columns.extra_at, columns.extra_size)
+        )
 
     @property
     def iter(self) -> Iterator[ImplPmuData]:

@@ -119,7 +119,7 @@ class Sampling(Collection):
     ) -> None:
         _check_branches(branch_filter)
         self._rate = Rate(period, frequency)
-        self._shown = Shown(symbol_mode, call_stack, bool(branch_filter))
+        self._shown = Shown(symbol_mode, call_stack, branch_filter)
         self._options = SampleOptions(
             call_chain=call_stack,
             branch_types=branch_filter,

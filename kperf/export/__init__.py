@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # The suffixes that choose a format.
 FORMATS: dict[str, tuple[str, ...]] = {
     "dump": (".txt",),
+    "perf.data": (".data",),
     "folded": (".folded",),
 }
 

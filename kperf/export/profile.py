@@ -12,8 +12,11 @@ from kperf.errors import Error, error
 
 if TYPE_CHECKING:
     from kperf.data import EventInfo, PmuData
+    from kperf.machine import Machine
     from kperf.samples import HotRow, SampleData
+    from kperf.symbols.files import Mapping
     from kperf.symbols.symbol import Symbol
+    from kperf.tasks import TaskEvent
 
 
 class Profile:
@@ -63,6 +66,24 @@ class Profile:
         """The numbers of the events that samples are of: not of what only tells of processes."""
         return [number for number, event in enumerate(self.events) if event.name != "dummy"]
 
+    @property
+    def machine(self) -> Machine:
+        """Where it was recorded."""
+        return self.samples.machine
+
+    @property
+    def has_call_stacks(self) -> bool:
+        return self.samples.shown.call_stack
+
+    @property
+    def branch_filter(self) -> int:
+        """Which branches were asked for; 0: none."""
+        return self.samples.shown.branches
+
+    def lost(self, event: int) -> int:
+        """How many samples of an event are missing."""
+        return self.samples.lost(event)
+
     # ---- frames ----
 
     @property
@@ -81,6 +102,15 @@ class Profile:
         and all but the last one are `inlined`.
         """
         return self.samples.stacks.function_numbers(stack)
+
+    @property
+    def addresses(self) -> Sequence[int]:
+        """Of each frame its address."""
+        return self.samples.stacks.addresses
+
+    def kernel_addresses(self) -> list[bool]:
+        """Of each frame whether it is the kernel's; looks no symbol up."""
+        return self.samples.stacks.kernel_addresses()
 
     def kernel_frames(self) -> list[bool]:
         """Of each of `symbols` whether it is the kernel's."""
@@ -102,3 +132,31 @@ class Profile:
         from kperf.samples import HotKey
 
         return self.samples.hot(HotKey.EVENT | HotKey.COMM | HotKey.STACK)
+
+    def extras(self) -> Iterator[bytes] | None:
+        """Of each sample its raw data or branches; None where neither was recorded."""
+        return self.samples.extras
+
+    # ---- processes and what they map ----
+
+    def task_events(self) -> Iterator[TaskEvent]:
+        """What happened to processes, in order of time."""
+        return self.samples.task_events()
+
+    def string_bytes(self, number: int) -> bytes:
+        """A name in a `TaskEvent`."""
+        return self.samples.stacks.string_bytes(number)
+
+    def mapping(self, number: int) -> Mapping:
+        """A mapping in a `TaskEvent`."""
+        found = self.samples.stacks.mapping(number)
+        assert found is not None, number
+        return found
+
+    def mapping_path(self, number: int) -> bytes:
+        """The path of a mapping, which may be no UTF-8."""
+        return self.samples.stacks.mapping_path(number)
+
+    def mappings_hit(self) -> set[int]:
+        """The numbers of the mappings that frames lie in."""
+        return self.samples.stacks.mappings_hit()

@@ -6,7 +6,7 @@ a level when somebody looks at it: a table shows few of the many that there may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from kperf.samples import Stacks
@@ -30,10 +30,19 @@ def _add(sums: _Sums, node: int, samples: int, period: int) -> None:
 
 
 class CallNames:
-    """The nodes of one read, and which of them stand for the same function of the same module."""
+    """The nodes of one read, and which of them stand for the same function of the same module.
+
+    A node whose frame holds inlined functions becomes one for each of them, `inner` being that of
+    the innermost and `outer` that of the function they are inlined into.
+    """
 
     def __init__(self, stacks: Stacks) -> None:
+        self._stacks = stacks  # keeps the columns alive
         self.parents, self.frames = stacks.nodes
+        self.inner: Sequence[int] = range(len(self.parents))
+        self.outer: Sequence[int] = self.inner
+        if stacks.inlined:
+            self._expand(stacks.inlined)
         self.pairs: list[tuple[str, str]] = []
         self._numbers: dict[tuple[str, str], int] = {}
         self._of_frame = [
@@ -47,27 +56,43 @@ class CallNames:
             self.pairs.append(pair)
         return number
 
+    def _expand(self, inlined: Mapping[int, Sequence[int]]) -> None:
+        parents, functions, inner, outer = [0], [0], [0], [0]
+        for node in range(1, len(self.parents)):
+            frame = self.frames[node]
+            above = inner[self.parents[node]]
+            outer.append(len(parents))
+            for function in reversed(inlined.get(frame, (frame,))):
+                parents.append(above)
+                functions.append(function)
+                above = len(parents) - 1
+            inner.append(above)
+        self.parents, self.frames = parents, functions
+        self.inner, self.outer = inner, outer
+
     def of(self, node: int) -> int:
         """The number of a node's function in `pairs`."""
         return self._of_frame[self.frames[node]]
 
     def roots(self) -> list[int]:
-        """Of each node the node in which its stack begins."""
-        found = [0] * len(self.parents)
+        """Of each stack the frame that it begins with."""
+        parents, frames = self._stacks.nodes
+        found = [0] * len(parents)
         for node in range(1, len(found)):
-            parent = self.parents[node]
-            found[node] = found[parent] if parent else node
+            parent = parents[node]
+            found[node] = found[parent] if parent else frames[node]
         return found
 
 
 class _Outward:
     """From the sampled functions to their callers."""
 
-    def __init__(self, names: CallNames, ends: Sequence[Ended]) -> None:
+    def __init__(self, names: CallNames, ends: Sequence[Ended], *, with_first: bool) -> None:
         self._parents = names.parents
         self.first: _Sums = {}
+        nodes = names.inner if with_first else names.outer  # a row's name is the outer one's
         for end in ends:
-            _add(self.first, end.stack, end.samples, end.period)
+            _add(self.first, nodes[end.stack], end.samples, end.period)
 
     def next(self, sums: _Sums) -> _Sums:
         """The nodes one call further."""
@@ -82,10 +107,10 @@ class _Outward:
 class _Inward:
     """From the functions in which stacks begin to those that they call."""
 
-    def __init__(self, names: CallNames, ends: Sequence[Ended]) -> None:
+    def __init__(self, names: CallNames, ends: Sequence[Ended], *, with_first: bool) -> None:
         below: _Sums = {}
         for end in ends:
-            node = end.stack
+            node = names.inner[end.stack]
             while node:
                 _add(below, node, end.samples, end.period)
                 node = names.parents[node]
@@ -155,7 +180,7 @@ class CallTree:
 
     def calls(self) -> list[Call]:
         """The first level."""
-        way = self._kind(self._names, self._ends)
+        way = self._kind(self._names, self._ends, with_first=self._with_first)
         return self._level(way, way.first if self._with_first else way.next(way.first))
 
     def _level(self, way: _Outward | _Inward, sums: _Sums) -> list[Call]:

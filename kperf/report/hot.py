@@ -74,8 +74,8 @@ def _rows(
         return data.hot(mask)
     rows = data.hot(mask | HotKey.STACK)
     if tree == CALLEES:
-        frames = [names.frames[node] for node in names.roots()]
-        rows = [row._replace(frame=frames[row.stack]) for row in rows]
+        roots = names.roots()
+        rows = [row._replace(frame=roots[row.stack]) for row in rows]
     return rows
 
 

@@ -31,11 +31,28 @@ class MadeStacks:
                 node = known[node, name]
             self.ends.append(node)
         self.nodes = parents, frames
+        self.inlined: dict[int, tuple[int, ...]] = {}
+
+    def inline(self, name: str, *functions: str) -> None:
+        """Has every frame of a function hold others, innermost first, that were inlined there."""
+        for frame, symbol in enumerate(list(self.symbols)):
+            if symbol.symbolName == name:
+                first = len(self.symbols)
+                self.symbols += [Symbol(0, "module", other) for other in (*functions, name)]
+                self.inlined[frame] = tuple(range(first, len(self.symbols)))
 
 
-def tree(stacks: Sequence[str], *, inward: bool = False, with_first: bool = False) -> CallTree:
-    """Each stack sampled once, for ten events."""
+def tree(
+    stacks: Sequence[str],
+    *,
+    inward: bool = False,
+    with_first: bool = False,
+    inlined: Sequence[str] = (),
+) -> CallTree:
+    """Each stack sampled once, for ten events. `inlined`: a function, and what it holds."""
     made: Any = MadeStacks(stacks)
+    if inlined:
+        made.inline(*inlined)
     ends = [Ended(node, 1, 10) for node in made.ends]
     return CallTree(CallNames(made), ends, 10 * len(ends), inward=inward, with_first=with_first)
 
@@ -104,10 +121,26 @@ def test_no_periods_make_no_shares() -> None:
     assert call.share == 0.0
 
 
-def test_the_outermost_node_of_each() -> None:
+def test_the_frame_that_each_stack_begins_with() -> None:
     made: Any = MadeStacks(["a b", "c"])
-    names = CallNames(made)
-    assert [names.pairs[names.of(root)][0] for root in names.roots()[1:]] == ["a", "a", "c"]
+    roots = CallNames(made).roots()[1:]
+    assert [made.symbols[root].symbolName for root in roots] == ["a", "a", "c"]
+
+
+def test_inlined_functions_are_callers_of_their_own() -> None:
+    stacks = ["main mid leaf"]
+    inlined = ("mid", "inner", "outer")
+    callers = ["0 inner 1", "1 outer 1", "2 mid 1", "3 main 1"]
+    assert lines(tree(stacks, inlined=inlined).calls()) == callers
+    callees = ["0 mid 1", "1 outer 1", "2 inner 1", "3 leaf 1"]
+    assert lines(tree(stacks, inlined=inlined, inward=True).calls()) == callees
+
+
+def test_a_row_stands_for_what_is_inlined_into_it() -> None:
+    inlined = ("leaf", "inner")
+    assert lines(tree(["main leaf"], inlined=inlined).calls()) == ["0 main 1"]
+    found = lines(tree(["main leaf"], inlined=inlined, with_first=True).calls())
+    assert found == ["0 inner 1", "1 leaf 1", "2 main 1"]
 
 
 # ---- of real samples ----
