@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
@@ -31,6 +31,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "dump": (".txt",),
     "perf.data": (".data",),
     "folded": (".folded",),
+    "speedscope": (".speedscope.json",),
+    "firefox": (".profile.json", ".profile.json.gz"),
+    "pprof": (".pb.gz",),
 }
 
 _MODULES = {"perf.data": "perfdata"}  # where the name of a format is none for a module
@@ -75,6 +78,14 @@ def _checked_format(name: str, form: str, append: bool) -> str:
 
 
 @contextmanager
+def _compressing(out: BinaryIO) -> Iterator[BinaryIO]:
+    from gzip import GzipFile
+
+    with GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as small:
+        yield cast(BinaryIO, small)
+
+
+@contextmanager
 def opened(
     path: str | os.PathLike[str], format: str = "", *, append: bool = False
 ) -> Iterator[Callable[..., None]]:
@@ -89,7 +100,9 @@ def opened(
     from kperf.export.profile import Profile
 
     writer = cast(_Writer, import_module(f"kperf.export.{_MODULES.get(form, form)}"))
-    with (appending if append else replacing)(name) as out:
+    is_small = form == "pprof" or (form == "firefox" and name.endswith(".gz"))
+    form_of_bytes = _compressing if is_small else nullcontext
+    with (appending if append else replacing)(name) as place, form_of_bytes(place) as out:
         yield lambda data, **known: writer.write(Profile(data, **known), out)
 
 

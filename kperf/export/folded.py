@@ -10,12 +10,11 @@ written \xNN; blanks stay. Lines are in order of their text. UTF-8.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from kperf.export.profile import Profile
-from kperf.export.words import encode, hexadecimal
+from kperf.export.words import encode, function_name, hexadecimal
 
 if TYPE_CHECKING:
     from kperf.symbols.symbol import Symbol
@@ -28,11 +27,8 @@ def _clean(text: str) -> str:
 
 
 def _name(symbol: Symbol, is_kernel: bool) -> str:
-    name = symbol.symbolName
-    if not symbol.resolved and symbol.module and not is_kernel:
-        name = f"[{os.path.basename(symbol.module).strip('[]')}]"
     mark = "_[k]" if is_kernel else "_[i]" if symbol.inlined else ""
-    return _clean(name) + mark
+    return _clean(function_name(symbol, is_kernel)) + mark
 
 
 def write(profile: Profile, out: BinaryIO) -> None:

@@ -5,16 +5,17 @@ Writers ask for sums, or walk over columns; nobody makes an object for each samp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kperf.errors import Error, error
 
 if TYPE_CHECKING:
     from kperf.data import EventInfo, PmuData
+    from kperf.function_nodes import FunctionNodes
     from kperf.machine import Machine
     from kperf.samples import HotRow, SampleData
-    from kperf.symbols.files import Mapping
+    from kperf.symbols.files import Mapping as FileMapping
     from kperf.symbols.symbol import Symbol
     from kperf.tasks import TaskEvent
 
@@ -103,6 +104,18 @@ class Profile:
         """
         return self.samples.stacks.function_numbers(stack)
 
+    def function_nodes(self) -> FunctionNodes:
+        """All stacks as one tree of functions."""
+        from kperf.function_nodes import function_nodes
+
+        stacks = self.samples.stacks
+        return function_nodes(*stacks.nodes, stacks.inlined)
+
+    @property
+    def inlined(self) -> Mapping[int, Sequence[int]]:
+        """Of frames that hold inlined functions: these from the innermost out."""
+        return self.samples.stacks.inlined
+
     @property
     def addresses(self) -> Sequence[int]:
         """Of each frame its address."""
@@ -127,6 +140,12 @@ class Profile:
         columns = self.samples.columns()
         return zip(*(columns[name] for name in names))
 
+    @property
+    def times(self) -> Sequence[int]:
+        """When each sample was taken, in order."""
+        times: Sequence[int] = self.samples.columns()["time"]
+        return times
+
     def sums_by_stack(self) -> list[HotRow]:
         """The samples added up by event, thread name and stack."""
         from kperf.samples import HotKey
@@ -147,7 +166,7 @@ class Profile:
         """A name in a `TaskEvent`."""
         return self.samples.stacks.string_bytes(number)
 
-    def mapping(self, number: int) -> Mapping:
+    def mapping(self, number: int) -> FileMapping:
         """A mapping in a `TaskEvent`."""
         found = self.samples.stacks.mapping(number)
         assert found is not None, number

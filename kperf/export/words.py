@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kperf.symbols.symbol import Symbol
 
 
 def hexadecimal(found: re.Match[str]) -> str:
@@ -13,3 +18,10 @@ def hexadecimal(found: re.Match[str]) -> str:
 def encode(text: str) -> bytes:
     """Text as the bytes of a file; what is no text is written as a backslash escape."""
     return text.encode("utf-8", "backslashreplace")
+
+
+def function_name(symbol: Symbol, is_kernel: bool) -> str:
+    """What a function is called where no module stands beside it: one without a name [module]."""
+    if symbol.resolved or not symbol.module or is_kernel:
+        return symbol.symbolName
+    return f"[{os.path.basename(symbol.module).strip('[]')}]"

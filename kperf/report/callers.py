@@ -6,9 +6,10 @@ a level when somebody looks at it: a table shows few of the many that there may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from kperf.function_nodes import function_nodes
 from kperf.samples import Stacks
 
 
@@ -30,19 +31,11 @@ def _add(sums: _Sums, node: int, samples: int, period: int) -> None:
 
 
 class CallNames:
-    """The nodes of one read, and which of them stand for the same function of the same module.
-
-    A node whose frame holds inlined functions becomes one for each of them, `inner` being that of
-    the innermost and `outer` that of the function they are inlined into.
-    """
+    """The nodes of one read, and which of them stand for the same function of the same module."""
 
     def __init__(self, stacks: Stacks) -> None:
         self._stacks = stacks  # keeps the columns alive
-        self.parents, self.frames = stacks.nodes
-        self.inner: Sequence[int] = range(len(self.parents))
-        self.outer: Sequence[int] = self.inner
-        if stacks.inlined:
-            self._expand(stacks.inlined)
+        self.nodes = function_nodes(*stacks.nodes, stacks.inlined)
         self.pairs: list[tuple[str, str]] = []
         self._numbers: dict[tuple[str, str], int] = {}
         self._of_frame = [
@@ -56,23 +49,9 @@ class CallNames:
             self.pairs.append(pair)
         return number
 
-    def _expand(self, inlined: Mapping[int, Sequence[int]]) -> None:
-        parents, functions, inner, outer = [0], [0], [0], [0]
-        for node in range(1, len(self.parents)):
-            frame = self.frames[node]
-            above = inner[self.parents[node]]
-            outer.append(len(parents))
-            for function in reversed(inlined.get(frame, (frame,))):
-                parents.append(above)
-                functions.append(function)
-                above = len(parents) - 1
-            inner.append(above)
-        self.parents, self.frames = parents, functions
-        self.inner, self.outer = inner, outer
-
     def of(self, node: int) -> int:
         """The number of a node's function in `pairs`."""
-        return self._of_frame[self.frames[node]]
+        return self._of_frame[self.nodes.functions[node]]
 
     def roots(self) -> list[int]:
         """Of each stack the frame that it begins with."""
@@ -88,9 +67,10 @@ class _Outward:
     """From the sampled functions to their callers."""
 
     def __init__(self, names: CallNames, ends: Sequence[Ended], *, with_first: bool) -> None:
-        self._parents = names.parents
+        self._parents = names.nodes.parents
         self.first: _Sums = {}
-        nodes = names.inner if with_first else names.outer  # a row's name is the outer one's
+        # The name of a row is that of the function that others are inlined into.
+        nodes = names.nodes.inner if with_first else names.nodes.outer
         for end in ends:
             _add(self.first, nodes[end.stack], end.samples, end.period)
 
@@ -110,14 +90,14 @@ class _Inward:
     def __init__(self, names: CallNames, ends: Sequence[Ended], *, with_first: bool) -> None:
         below: _Sums = {}
         for end in ends:
-            node = names.inner[end.stack]
+            node = names.nodes.inner[end.stack]
             while node:
                 _add(below, node, end.samples, end.period)
-                node = names.parents[node]
+                node = names.nodes.parents[node]
         self._below = below
         self._callees: dict[int, list[int]] = {}
         for node in below:
-            self._callees.setdefault(names.parents[node], []).append(node)
+            self._callees.setdefault(names.nodes.parents[node], []).append(node)
         self.first = {node: below[node] for node in self._callees.get(0, ())}
 
     def next(self, sums: _Sums) -> _Sums:

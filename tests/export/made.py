@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from kperf.data import EventInfo, PmuData
 from kperf.export.profile import Profile
+from kperf.function_nodes import FunctionNodes
+from kperf.machine import Machine
 from kperf.samples import HotRow
 from kperf.symbols.symbol import Symbol
 
@@ -77,6 +79,39 @@ class MadeProfile(Profile):
     def comm(self, number: int) -> str:
         return self._comms[number]
 
+    @property
+    def machine(self) -> Machine:
+        return Machine()
+
+    @property
+    def addresses(self) -> list[int]:
+        return [symbol.addr for symbol in self.symbols]
+
+    @property
+    def inlined(self) -> dict[int, Sequence[int]]:
+        return {}
+
+    @property
+    def times(self) -> list[int]:
+        return [sample.time for sample in self._made]
+
+    def kernel_addresses(self) -> list[bool]:
+        return self.kernel_frames()
+
+    def mappings_hit(self) -> set[int]:
+        return set()
+
+    def function_nodes(self) -> FunctionNodes:
+        parents, functions, ends = [0], [0], [0]
+        for stack in self._stacks[1:]:
+            node = 0
+            for name in reversed(stack):
+                parents.append(node)
+                functions.append(self._names.index(name))
+                node = len(parents) - 1
+            ends.append(node)
+        return FunctionNodes(parents, functions, ends, ends)
+
     def rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
         for sample in self._made:
             numbers = {
@@ -88,9 +123,14 @@ class MadeProfile(Profile):
             )
 
     def sums_by_stack(self) -> list[HotRow]:
-        sums = Counter(self.rows("event", "comm", "stack"))
+        counts: Counter[tuple[int, int, int]] = Counter()
+        periods: Counter[tuple[int, int, int]] = Counter()
+        for event, comm, stack, period in self.rows("event", "comm", "stack", "period"):
+            counts[event, comm, stack] += 1
+            periods[event, comm, stack] += period
         return [
-            HotRow(n, n, event, 0, stack, comm, 0, 0, 0) for (event, comm, stack), n in sums.items()
+            HotRow(n, periods[event, comm, stack], event, 0, stack, comm, 0, 0, 0)
+            for (event, comm, stack), n in counts.items()
         ]
 
 

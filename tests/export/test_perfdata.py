@@ -320,10 +320,6 @@ class RareProfile(MadeProfile):
     name = b"two\nlines \xff"
 
     @property
-    def machine(self) -> kperf.Machine:
-        return kperf.Machine()
-
-    @property
     def events(self) -> list[EventInfo]:
         from kperf.events.event import SOFTWARE, Event
 
@@ -332,16 +328,6 @@ class RareProfile(MadeProfile):
     @property
     def samples(self) -> Any:
         return None
-
-    @property
-    def addresses(self) -> list[int]:
-        return [symbol.addr for symbol in self.symbols]
-
-    def kernel_addresses(self) -> list[bool]:
-        return self.kernel_frames()
-
-    def mappings_hit(self) -> set[int]:
-        return set()
 
     def lost(self, event: int) -> int:
         return 77
