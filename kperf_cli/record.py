@@ -79,11 +79,17 @@ class _Profile(NamedTuple):
     form: str
 
 
+def _names_profile(path: str) -> bool:
+    """Whether a file's suffix is a profile's: some of them end in .json."""
+    return any(path.endswith(suffixes) for suffixes in export.FORMATS.values())
+
+
 def _is_table(given: dict[str, Any]) -> bool:
     """Whether -o FILE, where it is given, is for the table and not for a profile."""
     if given["as_json"] or given["as_csv"] or given["form"] in FORMS:
         return True
-    return not given["form"] and (given["output"] or "").endswith((".json", ".csv"))
+    name = given["output"] or ""
+    return not given["form"] and name.endswith((".json", ".csv")) and not _names_profile(name)
 
 
 def _profiles(given: dict[str, Any]) -> list[_Profile]:

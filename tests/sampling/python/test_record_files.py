@@ -39,6 +39,26 @@ def test_a_dump_replaces_what_was_there(kperf: Run, busy: Path, tmp_path: Path) 
     assert {line.split()[0] for line in place.read_text().splitlines()} <= {"busy", "kperf"}
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "begins"),
+    [
+        ("a.data", "perf.data", b"PERFILE2"),
+        ("a.speedscope.json", "speedscope", b'{"$schema"'),
+        ("a.profile.json", "firefox", b'{"meta":'),
+        ("a.profile.json.gz", "firefox", b"\x1f\x8b"),
+        ("a.pb.gz", "pprof", b"\x1f\x8b"),
+    ],
+)
+def test_each_suffix(
+    kperf: Run, busy: Path, tmp_path: Path, name: str, form: str, begins: bytes
+) -> None:
+    place = tmp_path / name
+    done = kperf("record", *CLOCK, "-g", "-o", place, "--", busy, "spin", ROUNDS // 8)
+    assert (done.status, done.out) == (0, "")
+    assert f"wrote {place} ({form}); " in done.err
+    assert place.read_bytes().startswith(begins)
+
+
 def test_quiet_says_nothing(kperf: Run, busy: Path, tmp_path: Path) -> None:
     done = kperf("record", *CLOCK, "-q", "-o", tmp_path / "a.txt", "--", busy, "spin", 100)
     assert (done.status, done.out, done.err) == (0, "", "")
