@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +85,7 @@ class _NoResolver:
         kernel: bool,
         callers: Sequence[bool],
     ) -> list[Symbol]:
-        module = KERNEL_MODULE if kernel else mapping.plain_path if mapping else UNKNOWN
+        module = KERNEL_MODULE if kernel else mapping.shown_path if mapping else UNKNOWN
         return [Symbol(address, module) for address in addresses]
 
     def close(self) -> None:
@@ -247,7 +248,7 @@ class Stacks:
             start=raw.start,
             end=raw.end,
             offset=raw.offset,
-            path=self.string(raw.path),
+            path=os.fsdecode(self.string_bytes(raw.path)),
             build_id=bytes(ffi.buffer(raw.build_id, raw.build_id_size)),
             inode=raw.inode,
             device=(raw.device_major, raw.device_minor),

@@ -130,7 +130,7 @@ class _Tables:
     def libraries(self) -> list[dict[str, Any]]:
         """The modules, with the build-ids that are known."""
         files = BuildIds(self._profile).of_files()
-        known = {os.fsdecode(file.path): file.build_id for file in files}
+        known = {file.path.decode("utf-8", "replace"): file.build_id for file in files}
         return [_library(module, known.get(module, b"")) for module in self._libraries]
 
     def shared(self) -> dict[str, Any]:

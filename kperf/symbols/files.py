@@ -18,7 +18,7 @@ class Mapping(NamedTuple):
     start: int
     end: int
     offset: int  # of `start` in the file
-    path: str
+    path: str  # as os.fsdecode() has it, so that it opens whatever its bytes are
     build_id: bytes  # empty: not known
     inode: int  # 0: not known
     device: tuple[int, int]
@@ -28,6 +28,11 @@ class Mapping(NamedTuple):
     def plain_path(self) -> str:
         """Its path without the kernel's note that the file is gone."""
         return self.path[: -len(DELETED)] if self.path.endswith(DELETED) else self.path
+
+    @property
+    def shown_path(self) -> str:
+        """Its plain path as text: bytes that are no UTF-8 become U+FFFD."""
+        return os.fsencode(self.plain_path).decode("utf-8", "replace")
 
     @property
     def is_file(self) -> bool:

@@ -154,7 +154,7 @@ class Resolver:
             if module is not None:
                 return self._module_symbols(module, mapping, places)
         except (BadFile, OSError, MemoryError) as cause:
-            self._note(mapping.path, _as_bad(cause))
+            self._note(mapping.shown_path, _as_bad(cause))
         return self._jit_symbols(mapping, places)
 
     def _module(self, mapping: Mapping) -> Module | None:
@@ -180,11 +180,11 @@ class Resolver:
             self._modules[key] = None
             module = self._modules[key] = load()
             for note in module.notes:
-                self._note(mapping.plain_path, note)
+                self._note(mapping.shown_path, note)
         return self._modules[key]
 
     def _module_symbols(self, module: Module, mapping: Mapping, places: _Places) -> list[Symbol]:
-        name = mapping.plain_path
+        name = mapping.shown_path
         bias = module.bias(mapping)
         if bias is None:
             raise BadFile(
@@ -263,7 +263,7 @@ def _symbols(
     """Symbols of what was found at addresses of a mapping; `first` is where unknown ones begin."""
     from kperf.symbols.demangle import demangle
 
-    module, symbols = mapping.plain_path, []
+    module, symbols = mapping.shown_path, []
     for address, entry in zip(addresses, found):
         if entry is None:
             unknown = (UNKNOWN, "", address - first, mapping.start, mapping.end)
