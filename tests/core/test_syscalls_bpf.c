@@ -827,3 +827,68 @@ TEST(bpf_calls_in_a_forked_child)
     CHECK_EQ(open_descriptors(), before);
     finish(&child);
 }
+
+/* ---- a tracer that is killed ---- */
+
+static void trace_until_killed(struct child *child)
+{
+    int32_t traced = child->argument;
+    struct kp_call_options options = options_of(both, 2, KP_CALLS_TOGETHER);
+    open_with(&options, &traced, KP_INHERIT);
+    tell(child);
+    pause();
+}
+
+enum { MOST_PROGRAMS = 64 };
+
+/* The ids of the BPF programs that a process holds. */
+static size_t programs_of(pid_t pid, uint32_t ids[MOST_PROGRAMS])
+{
+    char path[64], line[128];
+    size_t n = 0;
+    for (int fd = 0; fd < 4096; fd++) {
+        snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+        FILE *file = fopen(path, "re");
+        while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+            if (n < MOST_PROGRAMS && sscanf(line, "prog_id: %u", &ids[n]) == 1)
+                n++;
+        if (file != NULL)
+            fclose(file);
+    }
+    return n;
+}
+
+static int program_exists(uint32_t id)
+{
+    enum { PROG_GET_FD_BY_ID = 13 };
+    struct {
+        uint32_t id;
+        uint32_t rest[5];
+    } attribute = {.id = id};
+    int fd = (int)syscall(SYS_bpf, PROG_GET_FD_BY_ID, &attribute, sizeof(attribute));
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+TEST(bpf_calls_of_a_killed_tracer)
+{
+    need_bpf();
+    need_privilege();
+    struct child traced = spawn(steps, 0);
+    struct child tracer = spawn(trace_until_killed, traced.pid);
+    uint32_t ids[MOST_PROGRAMS];
+    let(&tracer);
+    await(&tracer);
+    size_t n = programs_of(tracer.pid, ids);
+    CHECK(n >= 5);
+    CHECK(program_exists(ids[0]));
+    kill(tracer.pid, SIGKILL);
+    finish(&tracer);
+    for (size_t i = 0; i < n; i++)
+        while (program_exists(ids[i])) /* the kernel takes its time */
+            usleep(1000);
+    let(&traced);
+    await(&traced);
+    finish(&traced);
+}
