@@ -66,8 +66,10 @@ if TYPE_CHECKING:
         NotSupportedError,
     )
     from kperf.machine import Machine
+    from kperf.samples import Stack
     from kperf.sampling import Sampling
     from kperf.session import Counting
+    from kperf.symbols.symbol import Symbol
     from kperf.topo import CpuTopology, Topology
     from kperf.tracepoint import SampleRawField
     from kperf.tracing import SyscallTrace
@@ -128,8 +130,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "NotSupportedError",
     ),
     "kperf.machine": ("Machine",),
+    "kperf.samples": ("Stack",),
     "kperf.sampling": ("Sampling",),
     "kperf.session": ("Counting",),
+    "kperf.symbols.symbol": ("Symbol",),
     "kperf.topo": ("CpuTopology", "Topology"),
     "kperf.tracepoint": ("SampleRawField",),
     "kperf.tracing": ("SyscallTrace",),
@@ -186,6 +190,8 @@ __all__ = [
     "Sampling",
     "SpeEventFilter",
     "SpeFilter",
+    "Stack",
+    "Symbol",
     "SymbolMode",
     "SyscallTrace",
     "Topology",

@@ -1,8 +1,9 @@
-"""The contract's counting and sampling examples run as its page has them."""
+"""Every example of the contract's page runs, in its order, as the page has it."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import re
 from pathlib import Path
@@ -13,9 +14,10 @@ from support import online_cpus, privileged
 
 import kperf
 
-_PAGE = Path(__file__).with_name("contract-examples.md")
+PAGE = Path(__file__).with_name("python-api.zh.md").read_text(encoding="utf-8")
 _FENCED = re.compile(r"^```(?:python)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = [dedent(block) for block in _FENCED.findall(_PAGE.read_text(encoding="utf-8"))]
+_REMARK = re.compile(r"^#.*\n", re.MULTILINE)  # not indented as the block below it is
+BLOCKS = [dedent(_REMARK.sub("", block)) for block in _FENCED.findall(PAGE)]
 OPEN = BLOCKS[0]
 
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}[platform.machine()]
@@ -24,8 +26,6 @@ _SUBSTITUTES = {"cycles": "cpu-clock", "branch-misses": "context-switches"}
 
 def _has_cycles() -> bool:
     """Whether the kernel opens a cycle counter, asked without kperf."""
-    import os
-
     attr = (ctypes.c_uint64 * 16)()
     attr[0] = 128 << 32  # type hardware, size; config 0: cycles
     attr[5] = 1 << 0 | 1 << 5 | 1 << 6  # disabled, exclude_kernel, exclude_hv
@@ -52,20 +52,46 @@ def _for_this_machine(block: str) -> str:
 
 
 def test_the_page_has_its_blocks() -> None:
-    assert len(BLOCKS) == 6
-    assert OPEN.startswith("# python代码示例\nimport time\n")
+    assert len(BLOCKS) == PAGE.count("```") // 2 == 14
+    assert OPEN.startswith("import time\nimport kperf\n")
+
+
+# How a block that opens what this machine may lack must end there (the rule of the examples).
+_MAY_EXIT = {"device_open": {kperf.Error.NOT_SUPPORTED_BY_CPU, kperf.Error.NOT_SUPPORTED_BY_KERNEL}}
+
+
+def _run(block: str, namespace: dict[str, object]) -> None:
+    """Runs a block; one that exits does so with a documented error, which it printed."""
+    try:
+        exec(compile(_for_this_machine(block), "contract", "exec"), namespace)
+    except SystemExit as ended:
+        left = ended
+    else:
+        return
+    codes = [codes for name, codes in _MAY_EXIT.items() if f"kperf.{name}(" in block]
+    assert codes, f"{block}: {kperf.error()}"
+    assert left.code == 1
+    assert kperf.errorno() in codes[0]
 
 
 @privileged
 def test_in_order_in_one_namespace(capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, object] = {}
-    opened = set()
+    opened = []
+    refusals = []
     for block in BLOCKS:
-        exec(compile(_for_this_machine(block), "contract", "exec"), namespace)
-        opened.add(namespace["pd"])
-    assert len(opened) == 2  # counting, then sampling
-    for pd in opened:
-        kperf.close(pd)
+        before = namespace.get("pd")
+        _run(block, namespace)
+        pd = namespace["pd"]
+        if pd == before:
+            continue
+        if pd == -1:
+            refusals.append(kperf.error())
+        else:
+            opened.append(pd)
+    for pd, close in zip(opened, (kperf.close, kperf.close, kperf.trace_close, kperf.close)):
+        close(pd)
+    assert len(opened) >= 3  # counting, sampling, system calls; where there are PMUs, devices
     lines = capsys.readouterr().out.splitlines()
     rows = re.findall(r"^cpu (\d+) count (\d+) evt (\S+)$", "\n".join(lines), re.MULTILINE)
     names = ["cycles", "branch-misses"]
@@ -74,14 +100,40 @@ def test_in_order_in_one_namespace(capsys: pytest.CaptureFixture[str]) -> None:
         (cpu, evt) for cpu in online_cpus() for evt in wanted
     )
     assert any(int(count) > 0 for _, count, _ in rows)
-    listed = [line for line in lines if line.startswith("event name: ")]
-    assert "event name: task-clock" in listed
-    switches = [re.fullmatch(r"next_comm=.{1,15};prev_pid=\d+", line) for line in lines]
-    assert any(switches)
-    described = [line for line in lines if line.startswith("field_str=next_comm field_name=")]
-    assert len(described) == 1
-    known = len(rows) + len(listed) + sum(map(bool, switches)) + len(described)
-    assert known == len(lines)
+    for line in (
+        "event name: task-clock",
+        "syscall function name: read",
+        "syscall function name: write",
+    ):
+        assert line in lines
+    assert any(re.fullmatch(r"next_comm=.{1,15};prev_pid=\d+", line) for line in lines)
+    assert any(line.startswith("field_str=next_comm field_name=") for line in lines)
+    assert all(any(refusal in line for line in lines) for refusal in refusals)
+    frequency = namespace["cpu6_freq"]
+    assert frequency == -1 or int(str(frequency)) > 10**8
+    assert isinstance(namespace["cluster_cores"], list)
+    assert isinstance(namespace["numa_cores"], list)
+
+
+@privileged
+def test_the_trace_example_between_enable_and_disable(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's rows are those of the time between two calls that it names beside its blocks."""
+    opening, reading = (
+        next(block for block in BLOCKS if f"kperf.{name}(" in block)
+        for name in ("trace_open", "trace_read")
+    )
+    namespace: dict[str, object] = {}
+    _run(opening, namespace)
+    pd = namespace["pd"]
+    assert kperf.trace_enable(pd) == 0
+    with Path("/dev/zero").open("rb", buffering=0) as zeros:
+        for _ in range(10):
+            zeros.read(1)
+    assert kperf.trace_disable(pd) == 0
+    _run(reading, namespace)
+    kperf.trace_close(pd)
+    own = [line for line in capsys.readouterr().out.splitlines() if f"pid: {os.getpid()}," in line]
+    assert sum(line.startswith("funcs: read, elapsedTime: ") for line in own) >= 10
 
 
 @privileged
