@@ -27,6 +27,14 @@ def test_instructions_a_cycle() -> None:
     assert rows["instructions"]["derived"]["ipc"] == pytest.approx(1 / 8, rel=0.01)
 
 
+def test_metric_by_name() -> None:
+    document = guest.stat("-M", "ipc,frontend-stalled", *LOOP)
+    first, second, *_ = document["rows"]
+    assert (first["event"], second["event"]) == ("instructions", "cycles")
+    assert first["derived"]["ipc"] == pytest.approx(first["count"] / second["count"])
+    assert {row["group"] for row in document["rows"]} == {0, 1}
+
+
 def test_instructions_of_a_command_are_perf_s() -> None:
     """But for some that the emulator counts on the wrong side of an interrupt."""
     (judge,) = guest.perf_stat("-e", "instructions:u", *LOOP)
