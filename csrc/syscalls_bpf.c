@@ -3,11 +3,10 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "kperf_core.h"
-
 #include "bpf.h"
 #include "btf.h"
 #include "error.h"
+#include "kperf_core.h"
 #include "syscalls_bpf_code.h"
 #include "target.h"
 
@@ -34,11 +33,13 @@ enum {
 
 static const uint64_t NO_WINDOW = UINT64_MAX;
 
+enum { CONTROL, ROWS, GATHERED, HISTOGRAMS, THREADS, TARGETS, KEYED, BUCKETS, N_MAPS };
+
 struct kp_bpf_calls {
     pid_t owner;
     struct kp_call_plan plan;
     struct kp_call_number *slots; /* which call each dense row is of */
-    struct kp_bpf_map maps[8];
+    struct kp_bpf_map maps[N_MAPS];
     struct kp_bpf_barrier barrier;
     int programs[KP_CALL_PROGRAMS];
     int links[KP_CALL_PROGRAMS];
@@ -50,8 +51,6 @@ struct kp_bpf_calls {
     uint64_t seen_lost, seen_dropped;
     int unread_end; /* it ended with calls that no read has counted as unfinished */
 };
-
-enum { CONTROL, ROWS, GATHERED, HISTOGRAMS, THREADS, TARGETS, KEYED, BUCKETS, N_MAPS };
 
 /* The tracepoints, as the kernel's types name them. */
 static const char *const tracepoints[KP_CALL_PROGRAMS] = {
@@ -273,7 +272,7 @@ static int create_maps(struct kp_bpf_calls *calls, const struct request *request
                                room_for_threads(), &calls->maps[TARGETS]);
     if (rc == 0)
         rc = kp_bpf_map_create("keyed", KP_BPF_HASH, sizeof(struct kp_call_place),
-                               sizeof(struct kp_call_placeed), keyed, &calls->maps[KEYED]);
+                               sizeof(struct kp_call_keyed), keyed, &calls->maps[KEYED]);
     if (rc == 0)
         rc = kp_bpf_map_create("buckets", KP_BPF_HASH, sizeof(struct kp_call_place),
                                sizeof(uint64_t), keyed * BUCKETS_A_ROW, &calls->maps[BUCKETS]);
@@ -684,7 +683,7 @@ static int take_keyed(void *context, const void *key_bytes, const void *value)
 {
     struct reading *reading = context;
     struct kp_call_place key;
-    struct kp_call_placeed keyed;
+    struct kp_call_keyed keyed;
     memcpy(&key, key_bytes, sizeof(key));
     memcpy(&keyed, value, sizeof(keyed));
     if (key.bank != reading->bank)

@@ -49,7 +49,7 @@ enum {
 
 _Static_assert(sizeof(struct kp_call_place) == 16, "AT_KEY");
 _Static_assert(sizeof(struct kp_call_thread) == 40, "AT_THREAD");
-_Static_assert(sizeof(struct kp_call_placeed) == 80, "AT_KEYED");
+_Static_assert(sizeof(struct kp_call_keyed) == 80, "AT_KEYED");
 _Static_assert(sizeof(struct kp_call_counts) == 64, "a shift by 6");
 _Static_assert(sizeof(struct kp_call_gathered) == 16, "a shift by 4");
 
@@ -360,8 +360,8 @@ static void set_key(struct builder *b)
 static void keyed_row(struct builder *b, kp_label lost)
 {
     enum { GET_CURRENT_COMM = 16 };
-    const int counts = AT_KEYED + (int)offsetof(struct kp_call_placeed, counts);
-    const int comm = AT_KEYED + (int)offsetof(struct kp_call_placeed, comm);
+    const int counts = AT_KEYED + (int)offsetof(struct kp_call_keyed, counts);
+    const int comm = AT_KEYED + (int)offsetof(struct kp_call_keyed, comm);
     kp_label there = kp_asm_label(b->code);
     set_key(b);
     /* Rows of a thread are written by it alone; all others are one CPU's. */
@@ -372,7 +372,7 @@ static void keyed_row(struct builder *b, kp_label lost)
     kp_asm_store(b->code, KP_W32, R10, AT_KEY + (int)offsetof(struct kp_call_place, cpu), R1);
     look_up(b, b->plan->keyed, AT_KEY);
     kp_asm_if_value(b->code, R0, KP_IF_NE, 0, there);
-    clear(b, AT_KEYED, sizeof(struct kp_call_placeed));
+    clear(b, AT_KEYED, sizeof(struct kp_call_keyed));
     kp_asm_load(b->code, KP_W32, R1, R7, THREAD(pid));
     kp_asm_store(b->code, KP_W32, R10, counts + COUNTS(pid), R1);
     kp_asm_load(b->code, KP_W32, R1, R7, THREAD(tid));
@@ -420,8 +420,7 @@ static void find_row(struct builder *b, kp_label done)
 /* The bucket of r8: r2. As kp_bucket_of, except that the highest ones are one. */
 static void find_bucket(struct builder *b)
 {
-    kp_label large = kp_asm_label(b->code), huge = kp_asm_label(b->code);
-    kp_label done = kp_asm_label(b->code);
+    kp_label large = kp_asm_label(b->code), done = kp_asm_label(b->code);
     kp_asm_if_value(b->code, R8, KP_IF_GE, KP_BUCKETS_AN_OCTAVE, large);
     kp_asm_mov(b->code, R2, R8);
     kp_asm_jump(b->code, done);
@@ -443,7 +442,6 @@ static void find_bucket(struct builder *b)
     kp_asm_alu_by(b->code, KP_LSH, R3, KP_BUCKET_BITS);
     kp_asm_alu(b->code, KP_ADD, R2, R3);
     kp_asm_if_value(b->code, R2, KP_IF_LT, KP_CALL_BUCKETS, done);
-    kp_asm_bind(b->code, huge);
     kp_asm_set(b->code, R2, KP_CALL_BUCKETS - 1);
     kp_asm_bind(b->code, done);
 }

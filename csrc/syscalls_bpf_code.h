@@ -93,7 +93,7 @@ struct kp_call_place {
     uint32_t cpu; /* rows that several threads share: one a CPU; buckets: the bucket */
 };
 
-struct kp_call_placeed {
+struct kp_call_keyed {
     struct kp_call_counts counts;
     char comm[16];
 };
