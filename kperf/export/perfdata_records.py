@@ -183,6 +183,8 @@ class _Stacks:
                 chain.append(context)
             chain.append(self._address[frame])
         misc = _KERNEL if frames and self._is_kernel[frames[0]] else _USER
+        if not self._profile.has_call_stacks:
+            return misc, b""
         return misc, struct.pack(f"={len(chain) + 1}Q", len(chain), *chain)
 
 

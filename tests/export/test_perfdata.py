@@ -156,6 +156,14 @@ def test_without_call_stacks(programs: Programs, target: Path) -> None:
     judge(data, target, stacks=False)
 
 
+def test_no_byte_more_than_the_attributes_tell(programs: Programs, target: Path) -> None:
+    """A sample without a call chain ends behind its period."""
+    data = sample([programs.busy, "spin", ROUNDS // 8])
+    export.write(data, target, "perf.data")
+    sizes = re.findall(r"\[0x([0-9a-f]+)\]: PERF_RECORD_SAMPLE", perf("script", "-i", target, "-D"))
+    assert {int(size, 16) for size in sizes} == {64 - 8}
+
+
 def test_several_events_at_periods_of_their_own(programs: Programs, target: Path) -> None:
     data = sample(
         [programs.busy, "spin", ROUNDS // 4],
@@ -248,11 +256,12 @@ def test_a_process_that_ran_already(programs: Programs, target: Path) -> None:
 
 
 @privileged
-def test_fields_of_tracepoints(programs: Programs, target: Path) -> None:
+@pytest.mark.parametrize("call_stack", [True, False])
+def test_fields_of_tracepoints(programs: Programs, target: Path, call_stack: bool) -> None:
     data = sample(
         [programs.busy, "write", 300],
         ["syscalls:sys_enter_write", "cpu-clock"],
-        call_stack=True,
+        call_stack=call_stack,
         buffer_bytes=ROOM_FOR_ALL,
     )
     export.write(data, target, "perf.data")
