@@ -184,11 +184,13 @@ static int open_owner(const struct kp_drain *drain, int32_t cpu, size_t bytes)
         .size = sizeof(attr),
         .config = KP_SW_DUMMY,
         .sample_type = KP_SAMPLE_IDENTIFIER | KP_SAMPLE_TIME,
-        .flags = KP_ATTR_DISABLED | KP_ATTR_USE_CLOCKID | KP_ATTR_EXCLUDE_KERNEL |
-                 KP_ATTR_EXCLUDE_HV | KP_ATTR_WATERMARK,
+        .flags = KP_ATTR_DISABLED | KP_ATTR_EXCLUDE_KERNEL | KP_ATTR_EXCLUDE_HV | KP_ATTR_WATERMARK,
         .wakeup = (uint32_t)(drain->wake_bytes > 0 ? drain->wake_bytes : bytes / 4),
-        .clockid = CLOCK_MONOTONIC,
     };
+    if (!drain->perf_clock) { /* all that write into one ring have one clock */
+        attr.flags |= KP_ATTR_USE_CLOCKID;
+        attr.clockid = CLOCK_MONOTONIC;
+    }
     return kp_perf_event_open(&attr, drain->tid, cpu, -1, KP_OPEN_CLOEXEC);
 }
 

@@ -25,7 +25,8 @@ struct kp_drain {
     int epoll;
     int wake; /* an eventfd: there is something new to do */
     int stop;
-    int working; /* `work` has not come to its end */
+    int perf_clock; /* records have the perf clock, and not CLOCK_MONOTONIC */
+    int working;    /* `work` has not come to its end */
 };
 
 /* Starts the thread; it is known by its tid before this returns. */

@@ -194,12 +194,28 @@ enum kp_sampling_flag {
     KP_SAMPLING_RAW = 4 /* a tracepoint's fields */
 };
 
+enum kp_spe_flag {
+    KP_SPE_ROWS = 1,       /* a sample a record, whose raw bytes are the record */
+    KP_SPE_SUMS = 2,       /* records added up as they come */
+    KP_SPE_LINES = 4,      /* with KP_SPE_SUMS: by cache line, too */
+    KP_SPE_OTHER_TIMER = 8 /* timestamps are of a counter that does not become the perf clock */
+};
+
+struct kp_spe_options {
+    uint64_t period;     /* operations between two records */
+    uint64_t any_events; /* only records with at least one of these events; 0: all */
+    uint64_t aux_bytes;  /* live: the AUX area of a CPU; halved where the system allows less */
+    uint32_t flags;
+    int32_t spool_fd; /* live: all records are written to it as they come; -1: none */
+};
+
 struct kp_sampling {
     uint32_t flags;
     uint32_t max_stack; /* 0: the system's limit */
     uint64_t branch_sample_type;
-    uint64_t ring_bytes;  /* a CPU; halved where the system allows less */
-    uint64_t store_bytes; /* beyond it samples are dropped, and counted */
+    uint64_t ring_bytes;              /* a CPU; halved where the system allows less */
+    uint64_t store_bytes;             /* beyond it samples are dropped, and counted */
+    const struct kp_spe_options *spe; /* the last event is SPE's; NULL: there is none */
 };
 
 /* What became of an event and its samples since the last read. Times in ns, over all tasks and
@@ -253,6 +269,32 @@ struct kp_task_event {
     uint32_t value; /* KP_TASK_MAP: a mapping; KP_TASK_COMM, KP_TASK_EXEC: a string */
 };
 
+/* From the generic timer to ns of the perf clock, as the ring's control page tells. */
+struct kp_spe_clock {
+    uint64_t zero;
+    uint64_t cycles;
+    uint64_t mask;
+    uint32_t mult;
+    uint16_t shift;
+    uint8_t is_short; /* the counter wraps around: cycles and mask tell how */
+    uint8_t known;    /* 0: times stay what the timer said */
+};
+
+/* What went wrong with SPE data since the last read. */
+struct kp_spe_report {
+    uint64_t bytes;
+    uint64_t records;
+    uint64_t corrupt;       /* bytes that begin no packet */
+    uint64_t cut;           /* records that lack their end */
+    uint64_t truncated;     /* times that the AUX area was full */
+    uint64_t partial;       /* times that the hardware lost data */
+    uint64_t collisions;    /* times that samples fell on one another */
+    uint64_t filtered;      /* records without any of the events that were asked for */
+    uint64_t lines_dropped; /* accesses to cache lines that were forgotten */
+    uint64_t aux_bytes;     /* of the smallest AUX area */
+    uint64_t spool_errno;   /* why writing to spool_fd ended early; 0: it did not */
+};
+
 /* Samples in order of time; columns of len items. Times in ns of CLOCK_MONOTONIC. */
 struct kp_samples {
     uint64_t *time;
@@ -288,6 +330,9 @@ struct kp_samples {
     uint64_t side_lost; /* records of processes and mappings that went lost */
     uint64_t malformed;
     uint64_t ring_bytes; /* of the smallest ring */
+    struct kp_spe_report spe;
+    struct kp_spe_clock spe_clock;
+    struct kp_samples *sums; /* of SPE records: raw bytes are kp_spe_cell or kp_spe_line; or NULL */
 };
 
 struct kp_sampler;
@@ -639,6 +684,49 @@ struct kp_spe_stats {
 /* The packets of some bytes, at most `most`; returns how many bytes they take. */
 size_t kp_spe_packets(const uint8_t *bytes, size_t size, uint64_t offset,
                       struct kp_spe_packet *packets, size_t most, size_t *n_out);
+
+/* Records that have all of this in common. */
+struct kp_spe_cell {
+    uint64_t events;
+    uint64_t samples;
+    uint64_t total; /* sums of latencies in cycles */
+    uint64_t issue;
+    uint64_t translation;
+    uint32_t source;
+    uint32_t bucket; /* of the total latency: see kp_bucket_range */
+    uint16_t op;
+    uint16_t has; /* kp_spe_field: events, source, op and the latencies */
+    uint32_t reserved;
+};
+
+/* Accesses of one thread by one instruction to one byte of a cache line. */
+struct kp_spe_line {
+    uint64_t address; /* of the line: a multiple of 64 */
+    uint64_t samples;
+    uint64_t total;
+    int32_t owner; /* the process whose address it is; 0: the same for all */
+    uint8_t offset;
+    uint8_t writes;
+    uint8_t physical;
+    uint8_t reserved;
+};
+
+/* Streams that were recorded before. Side-band records come before the bytes they explain. */
+struct kp_spe_decoding;
+int kp_spe_decoding_create(const struct kp_spe_options *options, uint64_t store_bytes,
+                           size_t n_cpus, struct kp_spe_decoding **out);
+void kp_spe_decoding_destroy(struct kp_spe_decoding *decoding);
+void kp_spe_decoding_clock(struct kp_spe_decoding *decoding, const struct kp_spe_clock *clock);
+
+/* A record as rings have them, with TID, TIME, CPU, IDENTIFIER at its end. */
+int kp_spe_decoding_record(struct kp_spe_decoding *decoding, const uint8_t *record, size_t size);
+
+/* The next bytes of a CPU's stream; they stand at `offset` of its AUX area. */
+void kp_spe_decoding_aux(struct kp_spe_decoding *decoding, int32_t cpu, uint64_t offset,
+                         const uint8_t *bytes, size_t size);
+
+/* All that was decoded; the caller destroys what it gets. To be called once. */
+int kp_spe_decoding_finish(struct kp_spe_decoding *decoding, struct kp_samples **out);
 
 /* ---- source lines by address ---- */
 

@@ -65,6 +65,7 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 #define KP_ATTR_MMAP2 (1ULL << 23)
 #define KP_ATTR_COMM_EXEC (1ULL << 24)
 #define KP_ATTR_KSYMBOL (1ULL << 29)
+#define KP_ATTR_CONTEXT_SWITCH (1ULL << 26)
 #define KP_ATTR_BUILD_ID (1ULL << 34)
 
 #define KP_SAMPLE_IP (1ULL << 0)
@@ -109,7 +110,11 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 #define KP_RECORD_FORK 7u
 #define KP_RECORD_SAMPLE 9u
 #define KP_RECORD_MMAP2 10u
+#define KP_RECORD_AUX 11u
+#define KP_RECORD_ITRACE_START 12u
 #define KP_RECORD_LOST_SAMPLES 13u
+#define KP_RECORD_SWITCH 14u
+#define KP_RECORD_SWITCH_CPU_WIDE 15u
 #define KP_RECORD_KSYMBOL 17u
 
 #define KP_MISC_CPUMODE 7u
@@ -117,6 +122,7 @@ _Static_assert(sizeof(struct kp_attr) == 136, "perf_event_attr, version 8");
 #define KP_MISC_USER 2u
 #define KP_MISC_HYPERVISOR 3u
 #define KP_MISC_COMM_EXEC (1u << 13)
+#define KP_MISC_SWITCH_OUT (1u << 13)
 #define KP_MISC_MMAP_BUILD_ID (1u << 14)
 
 struct kp_record_header {
@@ -139,6 +145,21 @@ struct kp_record_lost {
     uint64_t id;
     uint64_t lost;
 };
+
+/* Of perf.data files: AUX bytes, which stand behind it. */
+#define KP_FILE_AUXTRACE 71u
+
+/* New bytes in the AUX area. */
+struct kp_record_aux {
+    struct kp_record_header header;
+    uint64_t offset;
+    uint64_t size;
+    uint64_t flags;
+};
+
+#define KP_AUX_TRUNCATED 1u /* the area was full, and the event stopped */
+#define KP_AUX_PARTIAL 4u   /* data went lost */
+#define KP_AUX_COLLISION 8u /* a sample came while another was in the making */
 
 /* An event that counts nothing and may be opened wherever any may. */
 struct kp_attr kp_dummy_attr(void);

@@ -48,6 +48,16 @@ struct kp_side {
     size_t name_size;
 };
 
+/* TID, TIME, CPU, IDENTIFIER: what stands at the end of every record that is no sample. */
+struct kp_record_end {
+    int32_t pid;
+    int32_t tid;
+    uint64_t time;
+    int32_t cpu;
+    uint32_t reserved;
+    uint64_t id;
+};
+
 /* Each returns 0, or -1 for a record that is shorter than what it says it holds. */
 int kp_record_sample(const uint8_t *record, size_t size, uint64_t sample_type, int has_branch_index,
                      struct kp_sample *out);

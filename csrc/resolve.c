@@ -260,6 +260,7 @@ void kp_samples_destroy(struct kp_samples *samples)
     struct result *result = (struct result *)samples;
     if (result == NULL)
         return;
+    kp_samples_destroy(result->samples.sums);
     kp_store_destroy(&result->store);
     kp_stacks_destroy(&result->stacks);
     kp_stacks_destroy(&result->frames);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sampling: a session whose events write into one ring a CPU, a thread that empties them into a
  * store, and what is known of the processes meanwhile. */
+#include "aux.h"
 #include "count.h"
 #include "descriptors.h"
 #include "drain.h"
@@ -29,7 +30,8 @@ struct kp_sampler {
     struct kp_intake intake; /* under the drain's lock */
     pthread_mutex_t spaces_lock;
     struct kp_spaces *spaces;
-    DIR *proc; /* while a scan of all processes goes on */
+    DIR *proc;          /* while a scan of all processes goes on */
+    struct kp_aux *aux; /* NULL: no SPE */
     size_t smallest_ring;
     int no_build_id;
     int system_wide;
@@ -37,9 +39,13 @@ struct kp_sampler {
 
 enum { RECORDS_TAKE_NS = 1000000000 };
 
-static uint64_t now_ns(void)
+/* In the session's clock. */
+static uint64_t now_ns(const struct kp_sampler *sampler)
 {
     struct timespec now;
+    uint64_t perf = sampler->aux != NULL ? kp_clocks_now(&sampler->aux->clocks) : 0;
+    if (perf != 0)
+        return perf;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
@@ -47,6 +53,9 @@ static uint64_t now_ns(void)
 static void take_record(void *context, const uint8_t *record, size_t size)
 {
     struct kp_sampler *sampler = context;
+    if (sampler->aux != NULL &&
+        kp_aux_take(sampler->aux, &sampler->intake.taken, record, size) != 0)
+        return;
     kp_intake_take(&sampler->intake, record, size);
 }
 
@@ -55,9 +64,9 @@ static void take_record(void *context, const uint8_t *record, size_t size)
 static const uint64_t TRACKING =
     KP_ATTR_MMAP | KP_ATTR_MMAP2 | KP_ATTR_COMM | KP_ATTR_COMM_EXEC | KP_ATTR_TASK;
 
-static void prepare_attr(void *context, const struct kp_event *event, struct kp_attr *attr)
+static void prepare_sampling(const struct kp_sampler *sampler, const struct kp_event *event,
+                             struct kp_attr *attr)
 {
-    const struct kp_sampler *sampler = context;
     attr->read_format = KP_FORMAT_ENABLED | KP_FORMAT_RUNNING; /* each is read by itself */
     attr->clockid = CLOCK_MONOTONIC;
     attr->flags |= KP_ATTR_USE_CLOCKID | KP_ATTR_SAMPLE_ID_ALL;
@@ -76,6 +85,14 @@ static void prepare_attr(void *context, const struct kp_event *event, struct kp_
         attr->flags |= KP_ATTR_FREQ;
     attr->branch_sample_type = sampler->intake.sampling.branch_sample_type;
     attr->sample_max_stack = (uint16_t)sampler->intake.sampling.max_stack;
+}
+
+static void prepare_attr(void *context, const struct kp_event *event, struct kp_attr *attr)
+{
+    const struct kp_sampler *sampler = context;
+    prepare_sampling(sampler, event, attr);
+    if (sampler->aux != NULL)
+        kp_aux_prepare(event, attr);
 }
 
 static int give_way(void *context, const struct kp_event *event)
@@ -103,7 +120,11 @@ static int send_to_ring(void *context, int32_t tid, uint32_t index, int32_t cpu,
     pthread_mutex_lock(&sampler->drain.lock);
     rc = kp_intake_know(&sampler->intake, id, index);
     pthread_mutex_unlock(&sampler->drain.lock);
-    return rc != 0 ? rc : kp_ring_join(ring, fd);
+    if (rc == 0)
+        rc = kp_ring_join(ring, fd);
+    if (rc == 0 && sampler->aux != NULL && index == sampler->aux->spe.event)
+        rc = kp_aux_map(sampler->aux, cpu, fd, ring);
+    return rc;
 }
 
 /* The maps of what is watched already; a command that has yet to exec will tell its own. */
@@ -114,7 +135,7 @@ static int scan_targets(struct kp_sampler *sampler)
     for (size_t i = 0; rc == 0 && i < session->n_tasks; i++) {
         int32_t pid = session->tasks[i].id.pid;
         if (pid > 0 && (i == 0 || session->tasks[i - 1].id.pid != pid))
-            rc = kp_spaces_scan(sampler->spaces, pid, now_ns());
+            rc = kp_spaces_scan(sampler->spaces, pid, now_ns(sampler));
     }
     return rc;
 }
@@ -129,7 +150,7 @@ static int scan_next(void *context)
         if (pid <= 0)
             continue;
         pthread_mutex_lock(&sampler->spaces_lock);
-        int rc = kp_spaces_scan(sampler->spaces, pid, now_ns());
+        int rc = kp_spaces_scan(sampler->spaces, pid, now_ns(sampler));
         pthread_mutex_unlock(&sampler->spaces_lock);
         return rc == 0;
     }
@@ -140,22 +161,28 @@ static int open_parts(struct kp_sampler *sampler, const struct kp_event *events,
                       const struct kp_target *target, const struct kp_sampling *sampling,
                       uint32_t flags)
 {
+    size_t n_rings = kp_events_rings(events, n_events);
     int rc = kp_intake_create(&sampler->intake, events, n_events, sampling);
+    if (rc == 0 && sampling->spe != NULL)
+        rc = kp_aux_create(sampling->spe, n_rings, (uint32_t)n_events - 1, &sampler->aux);
     if (rc == 0)
         rc = kp_spaces_create(&sampler->spaces);
     if (rc == 0)
-        rc = kp_drain_start(&sampler->drain, kp_events_rings(events, n_events), take_record,
-                            scan_next, sampler);
+        rc = kp_drain_start(&sampler->drain, n_rings, take_record, scan_next, sampler);
     if (rc == 0)
         rc = kp_descriptors_reserve(events[0].n_cpus);
-    if (rc == 0)
+    if (rc == 0) {
+        sampler->drain.perf_clock = sampler->aux != NULL;
         rc =
             kp_drain_rings(&sampler->drain, events[0].cpus, events[0].n_cpus, sampling->ring_bytes);
+    }
     if (rc == 0) {
         sampler->intake.left_out = sampler->drain.tid;
         rc = kp_session_open(events, n_events, target, flags, &sampler->hooks, sampler->drain.tid,
                              &sampler->session);
     }
+    if (rc == 0 && sampler->aux != NULL)
+        kp_aux_attach(sampler->aux, sampler->session, (flags & KP_ENABLE_ON_EXEC) != 0);
     if (rc == 0 && !sampler->system_wide && !(flags & KP_ENABLE_ON_EXEC))
         rc = scan_targets(sampler);
     return rc;
@@ -187,6 +214,7 @@ void kp_sampler_destroy(struct kp_sampler *sampler)
     if (sampler == NULL)
         return;
     kp_drain_stop(&sampler->drain);
+    kp_aux_destroy(sampler->aux);
     kp_session_destroy(sampler->session);
     if (sampler->proc != NULL)
         closedir(sampler->proc);
@@ -211,12 +239,19 @@ struct kp_session *kp_sampler_session(struct kp_sampler *sampler)
 
 /* ---- use ---- */
 
+static int switch_session(struct kp_sampler *sampler, int on)
+{
+    if (sampler->aux != NULL)
+        return kp_aux_switch(sampler->aux, on);
+    return on ? kp_session_enable(sampler->session) : kp_session_disable(sampler->session);
+}
+
 int kp_sampler_enable(struct kp_sampler *sampler)
 {
     int scans = sampler->system_wide && sampler->proc == NULL;
     if (scans && (sampler->proc = opendir("/proc")) == NULL)
         return kp_fail(KP_E_SYSTEM, errno, "cannot list the processes");
-    int rc = kp_session_enable(sampler->session);
+    int rc = switch_session(sampler, 1);
     if (rc == 0 && scans)
         kp_drain_begin_work(&sampler->drain);
     return rc;
@@ -224,7 +259,7 @@ int kp_sampler_enable(struct kp_sampler *sampler)
 
 int kp_sampler_disable(struct kp_sampler *sampler)
 {
-    return kp_session_disable(sampler->session);
+    return switch_session(sampler, 0);
 }
 
 int kp_sampler_count(struct kp_sampler *sampler, uint64_t *out)
@@ -241,13 +276,29 @@ int kp_sampler_count(struct kp_sampler *sampler, uint64_t *out)
     return 0;
 }
 
-static int finish(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_samples **out)
+static int resolve(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_aux_taken *aux,
+                   struct kp_samples **out)
+{
+    int rc = kp_taken_finish(taken, sampler->intake.n_events, sampler->spaces, out);
+    if (rc != 0)
+        return rc;
+    if (sampler->aux == NULL) {
+        /* A record is complete well before this. Without memory to forget in, all is kept. */
+        (void)kp_spaces_settle(sampler->spaces, now_ns(sampler) - RECORDS_TAKE_NS);
+        return 0;
+    }
+    /* An AUX area that fills slowly may hold older ones: nothing is forgotten. */
+    rc = kp_aux_tell(aux, sampler->spaces, *out);
+    if (rc != 0)
+        kp_samples_destroy(*out);
+    return rc;
+}
+
+static int finish(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_aux_taken *aux,
+                  struct kp_samples **out)
 {
     pthread_mutex_lock(&sampler->spaces_lock);
-    int rc = kp_taken_finish(taken, sampler->intake.n_events, sampler->spaces, out);
-    /* A record is complete well before this. Without memory to forget in, all is kept. */
-    if (rc == 0)
-        (void)kp_spaces_settle(sampler->spaces, now_ns() - RECORDS_TAKE_NS);
+    int rc = resolve(sampler, taken, aux, out);
     pthread_mutex_unlock(&sampler->spaces_lock);
     if (rc == 0)
         (*out)->ring_bytes = sampler->smallest_ring == SIZE_MAX ? 0 : sampler->smallest_ring;
@@ -257,6 +308,7 @@ static int finish(struct kp_sampler *sampler, struct kp_taken *taken, struct kp_
 int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out)
 {
     struct kp_taken taken = {.side_used = 0};
+    struct kp_aux_taken aux = {.spe = {.has_sums = 0}};
     int rc = kp_session_check_owner(sampler->session);
     if (rc != 0)
         return rc;
@@ -270,9 +322,13 @@ int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out)
         struct kp_taken now = sampler->intake.taken;
         sampler->intake.taken = taken;
         taken = now;
+        if (sampler->aux != NULL)
+            rc = kp_aux_take_all(sampler->aux, &aux);
         pthread_mutex_unlock(&sampler->drain.lock);
-        rc = finish(sampler, &taken, out);
+        if (rc == 0)
+            rc = finish(sampler, &taken, &aux, out);
     }
     kp_taken_destroy(&taken);
+    kp_aux_taken_destroy(&aux);
     return rc;
 }

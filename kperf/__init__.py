@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     from kperf.samples import Stack
     from kperf.sampling import Sampling
     from kperf.session import Counting
+    from kperf.spe.decode import decode_spe
+    from kperf.spe.operations import SpeOp
+    from kperf.spe.sampling import SpeSampling
     from kperf.symbols.symbol import Symbol
     from kperf.topo import CpuTopology, Topology
     from kperf.tracepoint import SampleRawField
@@ -134,6 +137,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "kperf.sampling": ("Sampling",),
     "kperf.session": ("Counting",),
     "kperf.symbols.symbol": ("Symbol",),
+    "kperf.spe.decode": ("decode_spe",),
+    "kperf.spe.operations": ("SpeOp",),
+    "kperf.spe.sampling": ("SpeSampling",),
     "kperf.topo": ("CpuTopology", "Topology"),
     "kperf.tracepoint": ("SampleRawField",),
     "kperf.tracing": ("SyscallTrace",),
@@ -190,6 +196,8 @@ __all__ = [
     "Sampling",
     "SpeEventFilter",
     "SpeFilter",
+    "SpeOp",
+    "SpeSampling",
     "Stack",
     "Symbol",
     "SymbolMode",
@@ -197,6 +205,7 @@ __all__ = [
     "Topology",
     "__version__",
     "close",
+    "decode_spe",
     "device_bdf_list",
     "device_open",
     "disable",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kperf._core import ffi, lib
 from kperf._native import Failure, NativeSession
 from kperf.errors import KperfError
+
+if TYPE_CHECKING:
+    from kperf.spe.decode import Keep
 
 
 class SampleOptions(NamedTuple):
@@ -20,6 +23,11 @@ class SampleOptions(NamedTuple):
     ring_bytes: int = 1 << 19
     store_bytes: int = 1 << 30
     max_stack: int = 0
+    spe: Keep | None = None  # the last event is SPE's, and what is kept of its records
+    period: int = 0  # SPE: operations between two records
+    aux_bytes: int = 0
+    other_timer: bool = False  # SPE's timestamps are of a counter that does not become perf time
+    spool_fd: int = -1
 
 
 _FLAGS = (
@@ -56,6 +64,8 @@ class NativeSampler(NativeSession):
         raw.branch_sample_type = options.branch_types
         raw.ring_bytes = options.ring_bytes
         raw.store_bytes = options.store_bytes
+        spe = self._spe_options(options)
+        raw.spe = spe
         return int(lib.kp_sampler_create(events, len(events), target, raw, flags, out))
 
     def count(self) -> int:
@@ -63,6 +73,20 @@ class NativeSampler(NativeSession):
         out = ffi.new("uint64_t *")
         self._call(lib.kp_sampler_count, out)
         return int(out[0])
+
+    @staticmethod
+    def _spe_options(options: SampleOptions) -> Any:
+        if options.spe is None:
+            return ffi.NULL
+        raw = ffi.new("struct kp_spe_options *")
+        raw.period = options.period
+        raw.any_events = options.spe.any_events
+        raw.aux_bytes = options.aux_bytes
+        raw.flags = options.spe.flags
+        if options.other_timer:
+            raw.flags |= lib.KP_SPE_OTHER_TIMER
+        raw.spool_fd = options.spool_fd
+        return raw
 
     def read(self) -> Any:
         """The samples since the last read: a kp_samples, which the caller destroys."""

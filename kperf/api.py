@@ -92,13 +92,17 @@ def _common(attr: PmuAttr) -> dict[str, Any]:
     }
 
 
-def _counting(attr: PmuAttr) -> Collection:
+def _refuse_branch_filter(attr: PmuAttr, task: str) -> None:
     if attr.branchSampleFilter != BranchSampleFilter.KPERF_NO_BRANCH_SAMPLE:
         raise errors.error(
             Error.BRANCH_FILTER_OUTSIDE_SAMPLING,
-            "branchSampleFilter is for SAMPLING, and this is COUNTING",
+            f"branchSampleFilter is for SAMPLING, and this is {task}",
             hint="leave it out, or open with PmuTaskType.SAMPLING",
         )
+
+
+def _counting(attr: PmuAttr) -> Collection:
+    _refuse_branch_filter(attr, "COUNTING")
     from kperf.session import Counting
 
     return Counting(**_common(attr), include_new_fork=attr.includeNewFork)
@@ -123,11 +127,26 @@ def _sampling(attr: PmuAttr) -> Collection:
     )
 
 
-def _spe_sampling(_attr: PmuAttr) -> Collection:
-    raise errors.error(
-        Error.INVALID_TASK_TYPE,
-        "this version of kperf does not do SPE_SAMPLING",
-        hint="use PmuTaskType.COUNTING or SAMPLING, or a later version",
+def _spe_sampling(attr: PmuAttr) -> Collection:
+    _refuse_branch_filter(attr, "SPE_SAMPLING")
+    if attr.useFreq:
+        raise errors.error(
+            Error.INVALID_SAMPLE_RATE,
+            "SPE has no frequency: it samples every so many operations",
+            hint="leave useFreq out, and give a period as sampleRate",
+        )
+    from kperf.spe.sampling import SpeSampling
+
+    return SpeSampling(
+        pids=attr.pidList,
+        cpus=attr.cpuList,
+        exclude_user=attr.excludeUser,
+        exclude_kernel=attr.excludeKernel,
+        period=attr.sampleRate,
+        data_filter=attr.dataFilter,
+        event_filter=attr.evFilter,
+        min_latency=attr.minLatency,
+        symbol_mode=attr.symbolMode,
     )
 
 

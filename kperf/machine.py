@@ -16,6 +16,9 @@ from kperf.errors import Error, as_kperf_error, error
 _EVENT_SOURCE = "sys/bus/event_source/devices"
 _CPU = "sys/devices/system/cpu"
 _NODE = "sys/devices/system/node"
+_DEVICE_TREE = "sys/firmware/devicetree/base"
+_HYPERVISOR = "sys/hypervisor/type"
+_VIRTUAL_VENDORS = ("QEMU", "VMware, Inc.", "Xen", "Amazon EC2", "Google")
 _TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 
@@ -139,6 +142,10 @@ class Pmu:
         """Term to bits, such as {'event': 'config:0-7,32-35'}; "" for a file that is closed."""
         path = f"{self._path}/format"
         return {n: self.machine.read(f"{path}/{n}") or "" for n in self.machine.list_dir(path)}
+
+    def cap(self, name: str) -> str | None:
+        """What a file below caps/ says."""
+        return self.machine.read(f"{self._path}/caps/{name}")
 
     @cached_property
     def event_names(self) -> tuple[str, ...]:
@@ -342,6 +349,19 @@ class Machine:
 
         core = core_events(*self.midr)
         return core.name if core else "implementer 0x{:02x} part 0x{:03x}".format(*self.midr)
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the CPU or the firmware says that this is a virtual machine."""
+        info = self.read("proc/cpuinfo") or ""
+        flags = next((line for line in info.splitlines() if line.startswith("flags")), "")
+        vendor = self.read("sys/class/dmi/id/sys_vendor") or ""
+        return (
+            "hypervisor" in flags.split()
+            or self.read(_HYPERVISOR) is not None
+            or "hypervisor" in self.list_dir(_DEVICE_TREE)
+            or vendor in _VIRTUAL_VENDORS
+        )
 
     @cached_property
     def cpu_id(self) -> str | None:

@@ -362,7 +362,7 @@ _NO_SYMBOLS, _WITH_LINES = 0, 2
 _CALLER = int(lib.KP_FRAME_CALLER)
 
 
-class _SampleColumns(Columns):
+class SampleColumns(Columns):
     """The columns that rows of samples read."""
 
     __slots__ = (
@@ -509,6 +509,8 @@ class SampleRow(ImplPmuData):
 class SampleData(PmuData):
     """The samples of one read, in order of time."""
 
+    _columns_type: ClassVar[type[SampleColumns]] = SampleColumns
+
     def __init__(
         self,
         raw: Any,
@@ -521,7 +523,7 @@ class SampleData(PmuData):
         super().__init__()
         owner = ffi.gc(raw, lib.kp_samples_destroy)
         self._raw = owner
-        self._columns = _SampleColumns()
+        self._columns = self._columns_type()
         self._len = owner.len
         self._views = {
             name: column_view(owner, getattr(owner, name), form, width * self._len)

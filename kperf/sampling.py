@@ -81,6 +81,12 @@ def _check_branches(branch_filter: int) -> None:
         )
 
 
+def on_each_cpu(event: Event, cpus: Sequence[int], machine: Machine) -> Sequence[int]:
+    """A ring that children inherit needs an event on one CPU: so each task on every CPU."""
+    cpus = cpus or machine.online_cpus
+    return cpus if event.cpus is None else [cpu for cpu in cpus if cpu in event.cpus]
+
+
 class Sampling(Collection):
     """Samples events: where they happen. Opened by the constructor, disabled until `enable()`.
 
@@ -124,7 +130,7 @@ class Sampling(Collection):
             call_chain=call_stack,
             branch_types=branch_filter,
             ring_bytes=buffer_bytes,
-            store_bytes=store_bytes or _quarter_of_memory(),
+            store_bytes=store_bytes or quarter_of_memory(),
         )
         super().__init__(
             Wanted(
@@ -185,9 +191,7 @@ class Sampling(Collection):
         return [TRACKING, *rated]
 
     def _cpus_of(self, event: Event) -> Sequence[int]:
-        """A ring that children inherit needs an event on one CPU: so each task on every CPU."""
-        cpus = super()._cpus_of(event) or self.machine.online_cpus
-        return cpus if event.cpus is None else [cpu for cpu in cpus if cpu in event.cpus]
+        return on_each_cpu(event, super()._cpus_of(event), self.machine)
 
     def _accept(self, statuses: Sequence[EventStatus]) -> None:
         missing = [event for event, status in zip(self.events, statuses) if not status.supported]
@@ -225,5 +229,5 @@ class Sampling(Collection):
         return self
 
 
-def _quarter_of_memory() -> int:
+def quarter_of_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4

@@ -20,6 +20,7 @@ _COMMANDS: dict[str, str] = {
     "doctor": "Show what this machine lets kperf do, and how to get the rest.",
     "list": "Show the events that can be counted here.",
     "record": "Sample where the time goes, and show the hot symbols.",
+    "spe": "Sample memory accesses with Arm SPE: misses, latencies, data sources.",
     "stat": "Count events for a command, processes, CPUs or the system.",
     "topo": "Show where CPUs sit: sockets, NUMA nodes, clusters, cores.",
     "trace": "Time system calls: how many, how long, which ones are slow.",

@@ -143,7 +143,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("by_thread", "by_cpu", "by_core", "by_cluster", "by_numa", "by_socket"),
     ),
     ("Places", ("by",)),
-    ("The table", ("sort", "top", "lines", "callees")),
+    ("The table", ("sort", "top", "lines", "callees", "lines_of_cache")),
     ("Output", ("as_json", "as_csv", "output", "form", "save", "output_fd", "quiet", "strict")),
     ("Other", ("help",)),
 )

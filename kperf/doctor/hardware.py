@@ -8,25 +8,12 @@ from collections.abc import Iterator
 from kperf.doctor.finding import LIMITED, MISSING, OK, Finding
 from kperf.errors import KperfError
 from kperf.machine import Machine
-
-_HYPERVISOR = "sys/hypervisor/type"
-
-
-def is_virtual(machine: Machine) -> bool:
-    """Whether the CPU or the firmware says that this is a virtual machine."""
-    info = machine.read("proc/cpuinfo") or ""
-    flags = next((line for line in info.splitlines() if line.startswith("flags")), "")
-    vendor = machine.read("sys/class/dmi/id/sys_vendor") or ""
-    return (
-        "hypervisor" in flags.split()
-        or machine.read(_HYPERVISOR) is not None
-        or vendor in ("QEMU", "VMware, Inc.", "Xen", "Amazon EC2", "Google")
-    )
+from kperf.spe.available import cause, spe_pmus
 
 
 def check_core_pmus(machine: Machine) -> Iterator[Finding]:
     if not machine.core_pmus:
-        virtual = is_virtual(machine)
+        virtual = machine.is_virtual
         yield Finding(
             "pmu",
             MISSING,
@@ -58,7 +45,7 @@ def check_devices(machine: Machine) -> Iterator[Finding]:
             MISSING,
             "no uncore PMU: bandwidth of memory, caches and PCIe cannot be measured",
             "load the drivers of this chip's uncore PMUs; a virtual machine has none"
-            if not is_virtual(machine)
+            if not machine.is_virtual
             else "measure on the host: a virtual machine has none",
         )
         return
@@ -91,21 +78,9 @@ def _records_branches() -> bool:
 
 
 def check_spe(machine: Machine) -> Iterator[Finding]:
-    if machine.arch != "aarch64":
-        yield Finding(
-            "spe",
-            MISSING,
-            f"SPE is a part of Arm cores, and this machine is {machine.arch}",
-            "use 'kperf record'",
-        )
-        return
-    found = [name for name in machine.pmu_names if name.startswith("arm_spe_")]
-    if found:
-        yield Finding("spe", OK, f"{', '.join(found)}: memory accesses can be sampled")
-        return
-    yield Finding(
-        "spe",
-        MISSING,
-        "no arm_spe_0: the driver is not loaded, or firmware or a hypervisor hides the hardware",
-        "modprobe arm_spe_pmu; where that does not help, boot with kpti=off",
-    )
+    why = cause(machine)
+    if why is None:
+        names = ", ".join(pmu.name for pmu in spe_pmus(machine))
+        yield Finding("spe", OK, f"{names}: memory accesses can be sampled")
+    else:
+        yield Finding("spe", MISSING, f"no SPE: {why.why}", why.fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import Worker, ask_python, in_fork, perf_descriptors, privileged, together
@@ -143,10 +144,25 @@ def test_bad_input_is_refused_with_its_code(case: str) -> None:
     assert "\n" not in kperf.error()
 
 
-def test_spe_is_told_to_be_for_a_later_version() -> None:
+@pytest.mark.skipif(
+    Path("/sys/bus/event_source/devices/arm_spe_0").exists(), reason="this machine has SPE"
+)
+def test_spe_says_why_it_is_not_here() -> None:
     assert kperf.open(PmuTaskType.SPE_SAMPLING, PmuAttr()) == -1
-    assert kperf.errorno() == Error.INVALID_TASK_TYPE
-    assert "SPE_SAMPLING" in kperf.error()
+    assert kperf.errorno() == Error.SPE_UNAVAILABLE
+    assert "no SPE here: " in kperf.error()
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"useFreq": True, "sampleRate": 4000}, Error.INVALID_SAMPLE_RATE),
+        ({"branchSampleFilter": 8}, Error.BRANCH_FILTER_OUTSIDE_SAMPLING),
+    ],
+)
+def test_what_spe_does_not_take(fields: dict[str, Any], code: Error) -> None:
+    assert kperf.open(PmuTaskType.SPE_SAMPLING, PmuAttr(**fields)) == -1
+    assert kperf.errorno() == code
 
 
 # ---- threads, forks, many ----

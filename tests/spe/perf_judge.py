@@ -70,3 +70,26 @@ def packets(aux: bytes, directory: Path) -> list[Line]:
         Line(int(at, 16), bytes.fromhex(digits), words)
         for at, digits, words in _LINE.findall(dumped, begin)
     ]
+
+
+class Sample(NamedTuple):
+    """A sample that perf makes of a record."""
+
+    tid: int
+    ip: int
+
+
+_SAMPLE = re.compile(r"^ *(-?\d+) +instructions: +([0-9a-f]+)", re.MULTILINE)
+
+
+def samples(aux: bytes, directory: Path) -> list[Sample]:
+    """What `perf script --itrace=i1iM` makes of each record, in order."""
+    path = directory / "samples.data"
+    path.write_bytes(wrapped(aux))
+    return samples_of(path)
+
+
+def samples_of(path: Path) -> list[Sample]:
+    """The same of a perf.data file."""
+    printed = _run("perf", "script", "--itrace=i1iM", "-F", "tid,event,ip", "-i", str(path))
+    return [Sample(int(tid), int(ip, 16)) for tid, ip in _SAMPLE.findall(printed)]

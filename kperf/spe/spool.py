@@ -1,0 +1,237 @@
+"""perf.data files with SPE: the core writes their records as they come, this writes what is around.
+
+Format: Documentation/perf.data-file-format.txt of Linux's tools/perf.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from kperf._core import ffi
+from kperf.errors import Error, error
+from kperf.events.event import Event
+from kperf.machine import Machine
+from kperf.spe.data import SpeData
+
+_HEADER_BYTES, _ATTR_BYTES = 104, 112
+_HEADER = struct.Struct("<8sQQ6Q")
+_ATTR = struct.Struct("<IIQQQQQIIQQ")
+_ID = 1  # of the one event
+
+_AUXTRACE_INFO, _TIME_CONV, _INFO_ARM_SPE = 70, 79, 4
+_MMAP, _COMM, _MMAP2 = 1, 3, 10
+_KERNEL, _USER = 1, 2
+_SAMPLE_TYPE = 0x1 | 0x2 | 0x4 | 0x80 | 1 << 15 | 1 << 16  # IP TID TIME CPU DATA_SRC IDENTIFIER
+_SAMPLE_ID_ALL, _DISABLED = 1 << 18, 1
+_PROT_READ_EXEC, _MAP_PRIVATE = 5, 2
+
+_DATA_AT = _HEADER_BYTES + 8 + _ATTR_BYTES + 16
+_CLOCK_BYTES, _INFO_BYTES = 56, 32
+
+_FEATURES_AT = 72
+_OSRELEASE, _ARCH, _CPUID = 4, 6, 9
+
+
+class _Sections(NamedTuple):
+    data_size: int
+    features: dict[int, bytes]
+
+
+def _padded(text: str) -> bytes:
+    raw = text.encode("utf-8", "surrogateescape") + b"\0"
+    return raw + bytes(-len(raw) % 8)
+
+
+def _record(kind: int, misc: int, body: bytes, pid: int = -1, tid: int = -1) -> bytes:
+    """A record of the beginning, before everything that was recorded."""
+    body += struct.pack("<iiQQQ", pid, tid, 0, 0, 0)
+    return struct.pack("<IHH", kind, misc, 8 + len(body)) + body
+
+
+class SpoolFile:
+    """A perf.data in the making. It appears at its path when `finish` was called, whole or not at
+    all; `fd` is for the core."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._part = f"{path}.part"
+        try:
+            self._file = open(self._part, "w+b", buffering=0)  # noqa: SIM115
+        except OSError as refused:
+            raise self._refused(refused.errno or 0) from None
+        self._file.write(bytes(_DATA_AT + _CLOCK_BYTES + _INFO_BYTES))
+
+    @property
+    def fd(self) -> int:
+        return self._file.fileno()
+
+    def _refused(self, code: int) -> Exception:
+        return error(
+            Error.WRITE_FAILED,
+            f"cannot write {self.path}: {os.strerror(code)}",
+            hint="choose another place, or make room",
+            errno=code,
+        )
+
+    def finish(self, event: Event, data: SpeData) -> None:
+        """Completes the file with what the whole session told. Raises `KperfError`."""
+        if data.report.spool_errno:
+            raise self._refused(data.report.spool_errno)
+        try:
+            self._complete(event, data)
+            self._file.close()
+            os.replace(self._part, self.path)
+        except OSError as refused:
+            raise self._refused(refused.errno or 0) from None
+
+    def __enter__(self) -> SpoolFile:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _value: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if not self._file.closed:
+            self._file.close()
+            os.unlink(self._part)
+
+    # ---- parts ----
+
+    def _complete(self, event: Event, data: SpeData) -> None:
+        self._file.seek(0, os.SEEK_END)
+        for record in _beginning(data):
+            self._file.write(record)
+        sections = _Sections(self._file.tell() - _DATA_AT, _features(data.machine, data.cores(0)))
+        self._write_features(sections.features)
+        self._file.seek(0)
+        self._file.write(_head(event, sections))
+        self._file.seek(_DATA_AT)
+        self._file.write(_clock(data.raw) + _info(event))
+
+    def _write_features(self, features: dict[int, bytes]) -> None:
+        at = self._file.tell() + 16 * len(features)
+        for _, content in sorted(features.items()):
+            self._file.write(struct.pack("<QQ", at, len(content)))
+            at += len(content)
+        for _, content in sorted(features.items()):
+            self._file.write(content)
+
+
+def _head(event: Event, sections: _Sections) -> bytes:
+    attr = _ATTR.pack(
+        event.type, _ATTR_BYTES, event.config, event.period, _SAMPLE_TYPE, 4,
+        _SAMPLE_ID_ALL | _DISABLED, 0, 0, event.config1, event.config2,
+    )  # fmt: skip
+    section = attr.ljust(_ATTR_BYTES, b"\0") + struct.pack("<QQ", _HEADER_BYTES, 8)
+    header = _HEADER.pack(
+        b"PERFILE2", _HEADER_BYTES, len(section), _HEADER_BYTES + 8, len(section), _DATA_AT,
+        sections.data_size, 0, 0,
+    )  # fmt: skip
+    bits = sum(1 << number for number in sections.features)
+    header = header[:_FEATURES_AT] + bits.to_bytes(32, "little")
+    return header.ljust(_HEADER_BYTES, b"\0") + struct.pack("<Q", _ID) + section
+
+
+def _clock(raw: Any) -> bytes:
+    clock = raw.spe_clock
+    mult = clock.mult or 1  # perf divides by it
+    return struct.pack(
+        "<IHHQQQQQBB6x", _TIME_CONV, 0, _CLOCK_BYTES, clock.shift, mult, clock.zero,
+        clock.cycles, clock.mask, clock.known, clock.is_short,
+    )  # fmt: skip
+
+
+def _info(event: Event) -> bytes:
+    per_cpu_maps = 1
+    return struct.pack(
+        "<IHHIIQQ", _AUXTRACE_INFO, 0, _INFO_BYTES, _INFO_ARM_SPE, 0, event.type, per_cpu_maps
+    )
+
+
+def _text(words: str) -> bytes:
+    raw = words.encode() + b"\0"
+    raw += bytes(-len(raw) % 8)
+    return struct.pack("<I", len(raw)) + raw
+
+
+def _features(machine: Machine, midr: tuple[int, int] | None) -> dict[int, bytes]:
+    found = {_OSRELEASE: _text(machine.kernel or ""), _ARCH: _text(machine.arch)}
+    if midr is not None:
+        found[_CPUID] = _text(f"{midr[0] << 24 | 0xF << 16 | midr[1] << 4:#018x}")
+    return found
+
+
+# ---- what was there before the session ----
+
+
+def _beginning(data: SpeData) -> Iterator[bytes]:
+    """The kernel, the threads and their files, as perf writes them first."""
+    yield from _kernel(data.machine)
+    raw = data.raw if data.raw.sums == ffi.NULL else data.raw.sums
+    for pid, tid, comm in sorted({(raw.pid[i], raw.tid[i], raw.comm[i]) for i in range(raw.len)}):
+        if tid > 0 and comm:
+            name = _padded(_string(raw, comm)[:15])
+            yield _record(_COMM, 0, struct.pack("<ii", pid, tid) + name, pid, tid)
+    for i in range(raw.n_mappings):
+        yield _mapping(raw, raw.mappings[i])
+
+
+def _string(raw: Any, number: int) -> str:
+    return bytes(ffi.string(raw.strings + raw.string_offset[number])).decode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def _mapping(raw: Any, mapping: Any) -> bytes:
+    place = struct.pack(
+        "<iiQQQ", mapping.pid, mapping.pid, mapping.start, mapping.end - mapping.start,
+        mapping.offset,
+    )  # fmt: skip
+    file = struct.pack("<IIQQ", mapping.device_major, mapping.device_minor, mapping.inode, 0)
+    rights = struct.pack("<II", _PROT_READ_EXEC, _MAP_PRIVATE)
+    path = _padded(_string(raw, mapping.path))
+    return _record(_MMAP2, _USER, place + file + rights + path, mapping.pid, mapping.pid)
+
+
+def _kernel(machine: Machine) -> Iterator[bytes]:
+    """Where the kernel's text is, by its symbols; nothing where they are hidden."""
+    places = {}
+    for line in (machine.read("proc/kallsyms") or "").splitlines():
+        address, _, name = line.partition(" ")
+        if name[2:] in ("_text", "_end"):
+            places[name[2:]] = int(address, 16)
+    first, end = places.get("_text", 0), places.get("_end", 0)
+    if 0 < first < end:
+        body = struct.pack("<iiQQQ", -1, 0, first, end - first, first)
+        yield _record(_MMAP, _KERNEL, body + _padded("[kernel.kallsyms]_text"))
+
+
+# ---- raw bytes ----
+
+
+def write_raw(spooled: str, path: str) -> None:
+    """Writes the AUX bytes of a perf.data, one CPU's after another's. Raises `KperfError`."""
+    import mmap
+
+    from kperf.spe.perfdata import read_perf_data
+
+    with open(spooled, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    chunks = sorted(read_perf_data(content, spooled).chunks, key=lambda one: (one.cpu, one.offset))
+    try:
+        with open(path, "wb") as out:
+            for chunk in chunks:
+                out.write(chunk.content)
+    except OSError as refused:
+        raise error(
+            Error.WRITE_FAILED,
+            f"cannot write {path}: {refused.strerror}",
+            hint="choose another place, or make room",
+            errno=refused.errno or 0,
+        ) from None
