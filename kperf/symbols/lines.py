@@ -34,10 +34,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        # Neither the working directory nor the environment may put modules in the way (-I); our
-        # import path is all it needs (-S).
-        python = sys.executable or "python3"
-        command = [python, "-I", "-S", "-c", _BOOTSTRAP, json.dumps(_import_path())]
+        # -I: neither the working directory nor the environment may put modules in the way
+        command = [sys.executable or "python3", "-I", "-c", _BOOTSTRAP, json.dumps(_import_path())]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
