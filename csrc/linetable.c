@@ -45,6 +45,7 @@ struct state {
     struct row row;
     struct row last; /* as it was emitted, if any was */
     uint64_t first;  /* address of the sequence's first row */
+    size_t next;     /* the first wanted address that is not below the last row's */
     int has_last;
 };
 
@@ -135,34 +136,42 @@ static int read_header(struct bytes unit, size_t wide, struct program *out)
 
 /* ---- rows ---- */
 
-/* Gives the addresses from a row up to the next one that row. */
-static void answer(const struct query *query, const struct program *program, const struct row *row,
-                   uint64_t next)
+/* The first wanted address that is not below another one. */
+static size_t first_from(const struct query *query, uint64_t address)
 {
     size_t low = 0, high = query->n;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (query->addresses[middle] < row->address)
+        if (query->addresses[middle] < address)
             low = middle + 1;
         else
             high = middle;
     }
-    for (; low < query->n && query->addresses[low] < next; low++) {
-        struct kp_line *line = &query->found[low];
-        if (line->program == KP_NO_PROGRAM)
-            *line = (struct kp_line){.program = program->offset,
-                                     .file = row->file,
-                                     .line = row->line <= UINT32_MAX ? (uint32_t)row->line : 0};
-    }
+    return low;
 }
 
-/* Functions that the linker dropped have sequences that begin at 0. */
+static void answer(const struct query *query, const struct program *program, const struct row *row,
+                   size_t at)
+{
+    struct kp_line *line = &query->found[at];
+    if (line->program == KP_NO_PROGRAM)
+        *line = (struct kp_line){.program = program->offset,
+                                 .file = row->file,
+                                 .line = row->line <= UINT32_MAX ? (uint32_t)row->line : 0};
+}
+
+/* The addresses from the last row up to this one are the last one's. Functions that the linker
+ * dropped have sequences that begin at 0. */
 static void emit(const struct query *query, const struct program *program, struct state *state)
 {
+    uint64_t address = state->row.address;
     if (!state->has_last)
-        state->first = state->row.address;
-    else if (state->first != 0 && state->row.address > state->last.address)
-        answer(query, program, &state->last, state->row.address);
+        state->first = address;
+    if (!state->has_last || address < state->last.address)
+        state->next = first_from(query, address);
+    else if (state->first != 0)
+        for (; state->next < query->n && query->addresses[state->next] < address; state->next++)
+            answer(query, program, &state->last, state->next);
     state->last = state->row;
     state->has_last = 1;
 }

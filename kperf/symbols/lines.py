@@ -89,8 +89,8 @@ def _import_path() -> list[str]:
 class _Rows:
     """What one file's addresses are known to be, in memory and on disk."""
 
-    def __init__(self, folder: str, build_id: bytes) -> None:
-        self._path = os.path.join(folder, f"{build_id.hex()}.rows") if folder and build_id else ""
+    def __init__(self, path: str) -> None:
+        self._path = path  # empty: in memory alone
         self.known = self._load()
 
     def _load(self) -> dict[int, Row]:
@@ -117,10 +117,11 @@ class _Rows:
 
 
 class LineReader:
-    """Addresses of files to their source lines."""
+    """Addresses of files to their source lines, and to the functions inlined there if wanted."""
 
-    def __init__(self, *, limit: int = DEBUG_INFO_LIMIT) -> None:
+    def __init__(self, *, inlined: bool = False, limit: int = DEBUG_INFO_LIMIT) -> None:
         self._limit = limit
+        self._inlined = inlined
         self._folder = cache.cache_dir()
         self._worker: _Worker | None = None
         self._rows: dict[object, _Rows] = {}
@@ -130,13 +131,18 @@ class LineReader:
         key = source.build_id or source
         rows = self._rows.get(key)
         if rows is None:
-            folder = os.path.join(self._folder, "lines") if self._folder else ""
-            rows = self._rows[key] = _Rows(folder, source.build_id)
+            rows = self._rows[key] = _Rows(self._rows_path(source.build_id))
         missing = sorted({address for address in addresses if address not in rows.known})
         if missing:
             rows.known.update(zip(missing, self._read(source, missing)))
             rows.save()
         return [rows.known[address] for address in addresses]
+
+    def _rows_path(self, build_id: bytes) -> str:
+        if not self._folder or not build_id:
+            return ""
+        kind = "inlined" if self._inlined else "lines"
+        return os.path.join(self._folder, "lines", f"{build_id.hex()}.{kind}")
 
     def _read(self, source: LineSource, addresses: list[int]) -> list[Row]:
         if source.debug_info_size > self._limit:
@@ -150,6 +156,7 @@ class LineReader:
             "build_id": source.build_id.hex(),
             "load_address": source.load_address,
             "cache": os.path.join(self._folder, "symcache") if self._folder else "",
+            "inlined": self._inlined,
             "addresses": [address + source.shift for address in addresses],
         }
         try:

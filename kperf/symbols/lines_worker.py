@@ -1,8 +1,9 @@
 """The process that reads debug information, so that its memory and its crashes are not ours.
 
 One request a line comes in, one answer a line goes out, both JSON. A request holds `path`,
-`build_id` (hex), `load_address`, `cache` (a directory or "") and `addresses`; an answer either the
-rows of the addresses as `places` packs them, or `error`.
+`build_id` (hex), `load_address`, `cache` (a directory or ""), `addresses` and whether `inlined`
+functions are wanted; an answer either the rows of the addresses as `places` packs them, or `error`.
+Lines alone come from the line programs; what was inlined takes `symbolic`, and much longer.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import resource
 import sys
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from kperf.symbols import cache
 from kperf.symbols.image import BadFile
+from kperf.symbols.linetable import LineTable
 from kperf.symbols.places import Place, Row, pack
 
 _MEMORY = 6 << 30  # what 512 MB of debug information need at the most, and the file beside it
@@ -68,22 +72,26 @@ class _Source:
     """One file's source lines and inlined functions."""
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self._path, folder, build_id = request["path"], request["cache"], request["build_id"]
+        self._path, self._folder = request["path"], request["cache"]
+        self._build_id = request["build_id"]
         self._lowest = request["load_address"]
-        self._table: Any = _cached_table(folder, build_id)
-        if self._table is None:
-            self._table = _converted_table(self._path, folder, build_id)
+
+    def lines(self, addresses: Sequence[int]) -> list[Row]:
+        """The place of each address, whatever was inlined there."""
+        found = self._line_table.places(addresses)
+        return [(Place("", *found[a]),) if a in found else () for a in addresses]
 
     def rows(self, addresses: Sequence[int]) -> list[Row]:
-        """The places of each address."""
+        """All places of each address."""
         rows = [self._row(address - self._lowest) for address in addresses]
         missing = [i for i, row in enumerate(rows) if not row or not row[0].file]
         if missing:
-            found = self._places([addresses[i] for i in missing])
-            for i in missing:
-                if addresses[i] in found:
-                    function = rows[i][0].function if rows[i] else ""
-                    rows[i] = (Place(function, *found[addresses[i]]), *rows[i][1:])
+            with suppress(BadFile, OSError, ValueError):  # costs these lines, and not the others
+                found = self.lines([addresses[i] for i in missing])
+                for i, line in zip(missing, found):
+                    if line:
+                        function = rows[i][0].function if rows[i] else ""
+                        rows[i] = (line[0]._replace(function=function), *rows[i][1:])
         return rows
 
     def _row(self, address: int) -> Row:
@@ -94,13 +102,14 @@ class _Source:
             for found in self._table.lookup(address)
         )
 
-    def _places(self, addresses: Sequence[int]) -> dict[int, tuple[str, int]]:
-        from kperf.symbols.linetable import LineTable
+    @cached_property
+    def _table(self) -> Any:
+        table = _cached_table(self._folder, self._build_id)
+        return table or _converted_table(self._path, self._folder, self._build_id)
 
-        try:
-            return LineTable(self._path).places(addresses)
-        except (BadFile, OSError, ValueError):  # that costs these lines, and not the other ones
-            return {}
+    @cached_property
+    def _line_table(self) -> LineTable:
+        return LineTable(self._path)
 
 
 class _Sources:
@@ -126,7 +135,9 @@ def main() -> None:
     for line in sys.stdin.buffer:
         try:
             request = json.loads(line)
-            answer = pack(sources.get(request).rows(request["addresses"]))
+            source = sources.get(request)
+            find = source.rows if request["inlined"] else source.lines
+            answer = pack(find(request["addresses"]))
         except Exception as cause:
             answer = {"error": str(cause) or type(cause).__name__}
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -1,7 +1,7 @@
-"""Source lines by a file's line programs alone.
+"""Source lines by a file's line programs alone, which is soon done.
 
-For code that no function's debug information covers, so that `symbolic` has no line of it: bodies
-that GCC found equal and made one of, functions in assembly, debug information that was split off.
+They also cover code of which no function's debug information tells, so that `symbolic` has no line
+of it: bodies that GCC found equal and made one of, assembly, debug information that was split off.
 """
 
 from __future__ import annotations
@@ -25,27 +25,37 @@ class LineTable:
 
     def __init__(self, path: str) -> None:
         self._elf = ElfFile(FileImage(path))
-        self._tables: dict[int, FileTable] = {}
+        self._tables: dict[int, FileTable | None] = {}
+        self._damage: ValueError | None = None
 
     def places(self, addresses: Sequence[int]) -> dict[int, tuple[str, int]]:
         """File and line of those of the file's own addresses that the programs tell of."""
+        if not self._lines:
+            raise ValueError("it has no line programs")
         ascending = sorted(addresses)
         wanted = ffi.new("uint64_t[]", ascending)
         found = ffi.new("struct kp_line[]", len(ascending))
         section = ffi.from_buffer("uint8_t[]", self._lines)
         lib.kp_lines_find(section, len(self._lines), wanted, len(ascending), found)
-        return {
-            address: (self._file(line.program, line.file), line.line)
-            for address, line in zip(ascending, found)
-            if line.program != lib.KP_NO_PROGRAM
-        }
+        places = {}
+        for address, line in zip(ascending, found):
+            file = "" if line.program == lib.KP_NO_PROGRAM else self._file(line.program, line.file)
+            if file:
+                places[address] = file, line.line
+        if self._damage is not None and not places:
+            raise self._damage
+        return places
 
     def _file(self, program: int, number: int) -> str:
         if program not in self._tables:
-            self._tables[program] = FileTable(
-                self._lines, program, self._texts, lambda: self._directories.get(program, b"")
-            )
-        return self._tables[program].path(number)
+            try:
+                self._tables[program] = FileTable(
+                    self._lines, program, self._texts, lambda: self._directories.get(program, b"")
+                )
+            except ValueError as damage:  # costs the files of this program only
+                self._tables[program], self._damage = None, damage
+        table = self._tables[program]
+        return table.path(number) if table is not None else ""
 
     @cached_property
     def _lines(self) -> bytes:

@@ -75,7 +75,7 @@ class Resolver:
         self._root = machine.root.rstrip("/")
         self._modules: dict[object, Module | None] = {}
         self._perf_maps = PerfMaps(self._root)
-        self._lines = _line_reader() if lines else None
+        self._lines = _line_reader(inlined) if lines else None
         self._inlined = inlined
         self._kernel: KernelSymbols | None = None
         self._no_kernel = no_kernel  # why its addresses are not to be looked up
@@ -235,10 +235,10 @@ class Resolver:
         return _symbols(places.addresses, found, mapping, 0, first)
 
 
-def _line_reader() -> LineReader:
+def _line_reader(inlined: bool) -> LineReader:
     from kperf.symbols.lines import LineReader
 
-    return LineReader()
+    return LineReader(inlined=inlined)
 
 
 def _as_bad(cause: BadFile | OSError | MemoryError) -> BadFile:

@@ -3,8 +3,8 @@
 python tests/bench/bench_symbols.py [RUNS [FILE]]
 
 FILE is an ELF file with debug information; without one, this interpreter's library. Both tell the
-function, file and line of every address: llvm-symbolizer as a process, kperf in a program that
-runs anyway.
+function, file and line of every address, then also the functions inlined there: llvm-symbolizer as
+a process, kperf in a program that runs anyway.
 """
 
 from __future__ import annotations
@@ -61,43 +61,52 @@ def mapping_of(path: Path) -> Mapping:
     )
 
 
-def resolve(path: Path, addresses: list[int]) -> float:
+def resolve(path: Path, addresses: list[int], *, inlined: bool = False) -> float:
     mapping = mapping_of(path)
     begin = time.perf_counter()
-    resolver = Resolver(Machine(), lines=True)
+    resolver = Resolver(Machine(), lines=True, inlined=inlined)
     found = resolver.symbols(mapping, [BIAS + address for address in addresses])
     resolver.close()
     spent = time.perf_counter() - begin
-    with_lines = sum(symbol.lineNum > 0 for symbol in found)
-    if with_lines < len(found) // 2:
-        raise SystemExit(f"{path} has hardly any source lines: {resolver.notes}")
+    assert sum(symbol.lineNum > 0 for symbol in found) > len(found) // 2, resolver.notes
     return spent
+
+
+def compare(path: Path, addresses: list[int], cache: Path, runs: int, *, inlined: bool) -> None:
+    lines = "\n".join(map(hex, addresses))
+    judge = shutil.which("llvm-symbolizer")
+    flag = "--inlines" if inlined else "--no-inlines"
+    command = [judge or "", f"--obj={path}", flag, "--functions=linkage"]
+
+    def symbolizer() -> float:
+        begin = time.perf_counter()
+        subprocess.run(command, input=lines, check=True, text=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin
+
+    def kept() -> float:
+        return resolve(path, addresses, inlined=inlined)
+
+    def cold() -> float:
+        shutil.rmtree(cache, ignore_errors=True)
+        return kept()
+
+    others: dict[str, Callable[[], float]] = {"llvm-symbolizer": symbolizer} if judge else {}
+    title = f"lines{' and inlined functions' * inlined} of {ADDRESSES:,} addresses of {path.name}"
+    show(in_turn(f"{title}, nothing cached", {"kperf": cold, **others}, runs))
+    show(in_turn(f"{title}, from the cache", {"kperf": kept, **others}, runs))
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     path = (Path(sys.argv[2]) if len(sys.argv) > 2 else default_file()).resolve()
+    if not ElfFile(FileImage(str(path))).debug_info_size:
+        print(f"\nsource lines: {path} has no debug information; name a file that has")
+        return
     addresses = random_addresses(path)
     with tempfile.TemporaryDirectory() as cache:
         os.environ["XDG_CACHE_HOME"] = cache
-        lines = "\n".join(map(hex, addresses))
-        judge = shutil.which("llvm-symbolizer")
-        command = [judge or "", f"--obj={path}", "--no-inlines", "--functions=linkage"]
-
-        def symbolizer() -> float:
-            begin = time.perf_counter()
-            subprocess.run(command, input=lines, check=True, text=True, stdout=subprocess.DEVNULL)
-            return time.perf_counter() - begin
-
-        def cold() -> float:
-            shutil.rmtree(Path(cache, "kperf"), ignore_errors=True)
-            return resolve(path, addresses)
-
-        others: dict[str, Callable[[], float]] = {"llvm-symbolizer": symbolizer} if judge else {}
-        title = f"{ADDRESSES:,} addresses of {path.name}"
-        show(in_turn(f"{title}, nothing cached", {"kperf": cold, **others}, runs))
-        kept = {"kperf": lambda: resolve(path, addresses), **others}
-        show(in_turn(f"{title}, from the cache", kept, runs))
+        for inlined in (False, True):
+            compare(path, addresses, Path(cache, "kperf"), runs, inlined=inlined)
         print(f"  symbolic was imported here: {'symbolic' in sys.modules}")
 
 

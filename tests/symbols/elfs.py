@@ -82,8 +82,8 @@ def mapping_of(path: object, *, pid: int = 0, build_id: bytes = b"", at: int = B
     )
 
 
-def resolver(*, lines: bool = False, root: str = "/") -> Resolver:
-    return Resolver(Machine(root), lines=lines, inlined=True)
+def resolver(*, lines: bool = False, inlined: bool = True, root: str = "/") -> Resolver:
+    return Resolver(Machine(root), lines=lines, inlined=inlined)
 
 
 class Named(NamedTuple):

@@ -24,8 +24,10 @@ def _addresses(program: Path, number: int = 500) -> list[int]:
     return [s.start + chosen.randrange(s.size) for s in chosen.choices(functions, k=number)]
 
 
-def _lines(program: Path, addresses: list[int]) -> tuple[list[tuple[str, int]], list[str]]:
-    names = resolver(lines=True)
+def _lines(
+    program: Path, addresses: list[int], *, inlined: bool = True
+) -> tuple[list[tuple[str, int]], list[str]]:
+    names = resolver(lines=True, inlined=inlined)
     found = names.symbols(mapping_of(program), [BIAS + address for address in addresses])
     names.close()
     assert all(symbol.resolved for symbol in found)
@@ -59,9 +61,10 @@ def test_lines_as_addr2line_has_them(tmp_path: Path, flags: tuple[str, ...]) -> 
     addresses = _addresses(program)
     expected = addr2line(program, addresses)
     assert all(line for _, line in expected)
-    found, notes = _lines(program, addresses)
-    assert notes == []
-    assert sum(a == b for a, b in zip(found, expected)) >= 0.99 * len(addresses)
+    for inlined in (False, True):
+        found, notes = _lines(program, addresses, inlined=inlined)
+        assert notes == []
+        assert sum(a == b for a, b in zip(found, expected)) >= 0.99 * len(addresses)
 
 
 @pytest.fixture(scope="module")
@@ -75,19 +78,20 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "core.so"
 
 
-def _same_places(program: Path, addresses: list[int]) -> float:
+def _same_places(program: Path, addresses: list[int], inlined: bool) -> float:
     """The share of addresses that have addr2line's line; it writes paths as they were given."""
-    found, notes = _lines(program, addresses)
+    found, notes = _lines(program, addresses, inlined=inlined)
     assert notes == []
     judged = [(os.path.normpath(file), line) for file, line in addr2line(program, addresses)]
     return sum(a == b for a, b in zip(found, judged)) / len(addresses)
 
 
-def test_thousands_of_lines_of_a_large_library(core: Path) -> None:
+@pytest.mark.parametrize("inlined", [True, False])
+def test_thousands_of_lines_of_a_large_library(core: Path, inlined: bool) -> None:
     functions = [s for s in nm(core) if s.name.startswith("kp_") and s.size]
     chosen = random.Random(6)
     addresses = [s.start + chosen.randrange(s.size) for s in chosen.choices(functions, k=5000)]
-    assert _same_places(core, addresses) >= 0.99
+    assert _same_places(core, addresses, inlined) >= 0.99
 
 
 def _python_library() -> Path | None:
@@ -99,14 +103,15 @@ def _python_library() -> Path | None:
     return None
 
 
-def test_lines_of_the_interpreter() -> None:
+@pytest.mark.parametrize("inlined", [True, False])
+def test_lines_of_the_interpreter(inlined: bool) -> None:
     library = _python_library()
     if library is None:
         pytest.skip("this interpreter was built without debug information")
     functions = [s for s in nm(library) if s.size > 16]
     chosen = random.Random(7)
     addresses = [s.start + chosen.randrange(s.size) for s in chosen.choices(functions, k=5000)]
-    found, _ = _lines(library, addresses)
+    found, _ = _lines(library, addresses, inlined=inlined)
     judged = addr2line(library, addresses)
     # addr2line takes lines of #included files for the including file's here and there
     same = sum(a[1] == b[1] for a, b in zip(found, judged))
@@ -188,27 +193,30 @@ def test_lines_of_a_program_that_was_moved_since(tmp_path: Path) -> None:
     assert _lines(program, addresses)[0] == expected
 
 
-def test_a_second_run_needs_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("inlined", [True, False])
+def test_a_second_run_needs_no_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inlined: bool
+) -> None:
     program = compile_c(tmp_path / "program", "-Wl,--build-id")
     addresses = _addresses(program, 20)
-    first = _lines(program, addresses)
+    first = _lines(program, addresses, inlined=inlined)
 
     def no_reader() -> None:
         raise AssertionError("the reader was started")
 
     with monkeypatch.context() as patch:
         patch.setattr("kperf.symbols.lines._Worker", no_reader)
-        assert _lines(program, addresses) == first
+        assert _lines(program, addresses, inlined=inlined) == first
     assert "symbolic" not in sys.modules
 
     for file in (tmp_path / "cache/kperf").rglob("*.*"):  # rows and converted table
         data = bytearray(file.read_bytes())
         data[len(data) // 2] ^= 0x55
         file.write_bytes(data)
-    assert _lines(program, addresses) == first
+    assert _lines(program, addresses, inlined=inlined) == first
     for file in (tmp_path / "cache/kperf").rglob("*.*"):
         file.write_bytes(b"")
-    assert _lines(program, addresses) == first
+    assert _lines(program, addresses, inlined=inlined) == first
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +294,7 @@ def test_processes_share_the_cache(tmp_path: Path) -> None:
         found = [tuple(place) for line in out.splitlines() for place in json.loads(line)]
         assert found == [expected[address] for address in order]
     kept = [file.name for file in (tmp_path / "cache/kperf").rglob("*") if file.is_file()]
-    assert len([name for name in kept if name.endswith(".rows")]) == 1
+    assert len([name for name in kept if name.endswith(".inlined")]) == 1
     assert not [name for name in kept if name.startswith(".new-")]
 
 
@@ -294,7 +302,7 @@ def test_too_much_debug_information_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = compile_c(tmp_path / "program")
-    monkeypatch.setattr("kperf.symbols.resolver._line_reader", lambda: LineReader(limit=100))
+    monkeypatch.setattr("kperf.symbols.resolver._line_reader", lambda _: LineReader(limit=100))
     found, notes = _lines(program, _addresses(program, 20))
     assert set(found) == {("", 0)}
     assert len(notes) == 1
