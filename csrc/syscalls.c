@@ -13,6 +13,12 @@
 /* What the kernel means by some results and numbers, which programs never see. */
 enum { RESTART_BLOCK = -516, INTERRUPTED = -4, NO_NUMBER = -1 };
 
+#ifdef __x86_64__
+enum { RENUMBERS_EXEC = 1 };
+#else
+enum { RENUMBERS_EXEC = 0 };
+#endif
+
 enum { PAGE_TIDS = 1024, MOST_TIDS = 1 << 22, N_PAGES = MOST_TIDS / PAGE_TIDS };
 
 enum state {
@@ -264,11 +270,14 @@ static void take_end_alone(struct kp_pairs *pairs, const struct thread *thread, 
                            int64_t ret)
 {
     int is_birth = thread->newborn && ret == 0; /* the child's side of clone */
-    if (is_birth || pairs->lost_before || number == NO_NUMBER || ret == RESTART_BLOCK ||
-        !is_wanted(pairs, (uint32_t)number, thread->bits))
-        return;
     struct kp_call call = call_of(thread);
     call.number = (uint32_t)number;
+    /* x86 gives an exec that succeeded the number that it has in the new program. */
+    if (RENUMBERS_EXEC && thread->executing)
+        call.bits = thread->next_bits;
+    if (is_birth || pairs->lost_before || number == NO_NUMBER || ret == RESTART_BLOCK ||
+        !is_wanted(pairs, call.number, call.bits))
+        return;
     kp_sink_begun_before(&pairs->sink, &call);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * System calls through the rings: tracepoints opened with filters in the kernel, their records
  * decoded and paired by the drain thread. */
+#include "callrecord.h"
 #include "drain.h"
 #include "error.h"
 #include "perf_abi.h"
-#include "record.h"
 #include "rounds.h"
 #include "session.h"
 #include "syscalls.h"
@@ -16,9 +16,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-/* What a sample of ours holds: enough to pair it, and nothing more. The ring tells the CPU. */
-static const uint64_t SAMPLE_TYPE = KP_SAMPLE_TID | KP_SAMPLE_TIME | KP_SAMPLE_RAW;
 
 /* What kp_record_side wants behind a record of the tracking event. */
 static const uint64_t TRACKING_TYPE =
@@ -46,87 +43,16 @@ static uint64_t now_ns(void *context)
 
 /* ---- records ---- */
 
-/* The fields behind common_*, as events/raw_syscalls and events/sched have them. */
-struct raw_call {
-    int64_t number;
-    int64_t ret; /* sys_exit */
-};
-
-struct raw_exec {
-    uint32_t file;
-    int32_t pid;
-    int32_t old_pid;
-};
-
-enum { COMMON = 8, REGS_ABI_32 = 1 };
-
-static const struct {
-    size_t enter, exit, exec;
-} raw_sizes = {COMMON + sizeof(int64_t), COMMON + sizeof(struct raw_call),
-               COMMON + sizeof(struct raw_exec)};
-
-/* The width of a program is told behind the raw bytes, as the kind of its registers. */
-static uint8_t bits_of(const struct kp_sample *sample, const uint8_t *record, size_t size)
-{
-    uint64_t abi;
-    size_t at = (size_t)(sample->raw - record) + sample->raw_size;
-    at = (at + 7) / 8 * 8;
-    if (at + sizeof(abi) > size)
-        return 0;
-    memcpy(&abi, record + at, sizeof(abi));
-    return abi == 0 ? 0 : abi == REGS_ABI_32 ? 32 : 64;
-}
-
-static void take_sample(struct kp_tracer *tracer, int32_t cpu, const uint8_t *record, size_t size)
-{
-    struct kp_sample sample;
-    uint16_t type;
-    if (kp_record_sample(record, size, SAMPLE_TYPE, 0, &sample) != 0 ||
-        sample.raw_size < raw_sizes.enter || sample.tid == tracer->drain.tid)
-        return;
-    memcpy(&type, sample.raw, sizeof(type));
-    struct raw_call call = {0};
-    struct raw_exec exec;
-    if (type == tracer->tracing.enter_type) {
-        memcpy(&call, sample.raw + COMMON, sizeof(call.number));
-        kp_pairs_enter(tracer->pairs, sample.time, sample.pid, sample.tid, call.number);
-    } else if (type == tracer->tracing.exit_type && sample.raw_size >= raw_sizes.exit) {
-        memcpy(&call, sample.raw + COMMON, sizeof(call));
-        kp_pairs_exit(tracer->pairs, sample.time, sample.pid, sample.tid, cpu, call.number,
-                      call.ret);
-    } else if (type == tracer->tracing.exec_type && sample.raw_size >= raw_sizes.exec) {
-        memcpy(&exec, sample.raw + COMMON, sizeof(exec));
-        kp_pairs_exec(tracer->pairs, sample.pid, sample.tid, exec.old_pid,
-                      bits_of(&sample, record, size));
-    }
-}
-
-static void take_side(struct kp_tracer *tracer, const uint8_t *record, size_t size)
-{
-    struct kp_side side;
-    if (kp_record_side(record, size, &side) != 0)
-        return;
-    if (side.kind == KP_SIDE_FORK)
-        kp_pairs_fork(tracer->pairs, side.pid, side.tid, side.ppid, side.ptid);
-    else if (side.kind == KP_SIDE_EXIT)
-        kp_pairs_end(tracer->pairs, side.tid);
-    else if (side.kind == KP_SIDE_COMM || side.kind == KP_SIDE_EXEC)
-        kp_pairs_comm(tracer->pairs, side.pid, side.tid, side.name, side.name_size);
-}
-
 static void take_record(void *context, size_t ring, uint64_t time, const uint8_t *record,
                         size_t size)
 {
     struct kp_tracer *tracer = context;
-    struct kp_record_header header;
+    const struct kp_call_types types = {tracer->tracing.enter_type, tracer->tracing.exit_type,
+                                        tracer->tracing.exec_type, tracer->drain.tid};
     (void)time;
-    memcpy(&header, record, sizeof(header));
-    if (header.type == KP_RECORD_SAMPLE)
-        take_sample(tracer, (int32_t)ring, record, size);
-    else if (header.type != KP_RECORD_LOST && header.type != KP_RECORD_LOST_SAMPLES)
-        take_side(tracer, record, size);
-    else if (!tracer->tells_lost)
-        kp_pairs_lost(tracer->pairs, kp_record_number_lost(record, size));
+    uint64_t lost = kp_call_record(tracer->pairs, &types, (int32_t)ring, record, size);
+    if (!tracer->tells_lost)
+        kp_pairs_lost(tracer->pairs, lost);
 }
 
 static void distrust(void *context)
@@ -183,7 +109,7 @@ static void prepare_attr(void *context, const struct kp_event *event, struct kp_
         attr->sample_type = TRACKING_TYPE;
         return;
     }
-    attr->sample_type = SAMPLE_TYPE;
+    attr->sample_type = KP_CALL_SAMPLE_TYPE;
     attr->sample_period = 1;
     if (event->config == tracer->tracing.exec_type) {
         attr->sample_type |= KP_SAMPLE_REGS_USER;

@@ -175,6 +175,7 @@ class CallRow(NamedTuple):
     pid: int
     tid: int
     comm: str
+    bits: int  # 32: calls of 32-bit programs, else 64
     histogram: list[tuple[int, int, int]]
 
 
@@ -214,6 +215,7 @@ def _row(raw: Any, row: Any, names: SyscallNames, total: int) -> CallRow:
         pid=row.pid,
         tid=row.tid,
         comm=ffi.string(row.comm, 16).decode("utf-8", "replace"),
+        bits=row.bits,
         histogram=_histogram(raw, row),
     )
 

@@ -34,6 +34,7 @@ _SUMMARY_KEYS = (
     "max_ns",
     "share",
     "begun_before",
+    "bits",
 )
 
 
@@ -102,7 +103,7 @@ def _cells(row: CallRow, by: str, with_unfinished: bool) -> list[str]:
     times = (row.total_ns, row.mean_ns, row.p50_ns, row.p95_ns, row.p99_ns, row.max_ns)
     return [
         *owner,
-        row.syscall,
+        row.syscall if row.bits == 64 else f"{row.syscall} ({row.bits}-bit)",
         f"{row.count:,}",
         f"{row.errors:,}",
         *unfinished,

@@ -18,7 +18,7 @@ pytestmark = privileged
 Compiled = Callable[[str], Path]
 
 SUMMARY = ["syscall", "count", "errors", "unfinished", "total_ns", "mean_ns"]
-SUMMARY += ["p50_ns", "p95_ns", "p99_ns", "max_ns", "share", "begun_before"]
+SUMMARY += ["p50_ns", "p95_ns", "p99_ns", "max_ns", "share", "begun_before", "bits"]
 CALL = ["syscall", "start_ns", "elapsed_ns", "ret", "pid", "tid", "cpu", "comm"]
 
 

@@ -263,6 +263,33 @@ def test_a_sleep_that_was_stopped_is_one(
     assert row.errors == 0
 
 
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 32-bit program, where such can be made and run."""
+    program = tmp_path_factory.mktemp("narrow") / "narrow"
+    source = Path(__file__).with_name("programs") / "narrow.c"
+    flags = ["-m32", "-O1", "-nostdlib", "-static", "-fno-pie", "-no-pie", "-fno-stack-protector"]
+    compiler = shutil.which("gcc") or "cc"
+    made = subprocess.run([compiler, *flags, "-o", program, source], capture_output=True)
+    if made.returncode != 0:
+        pytest.skip("this compiler makes no 32-bit programs for x86")
+    try:
+        subprocess.run([program], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this kernel runs no 32-bit programs")
+    return program
+
+
+@pytest.mark.parametrize("names", [[], ["getppid", "execve"]])
+def test_a_32_bit_program_has_other_numbers(
+    summed_up: SummedUp, narrow: Path, names: list[str]
+) -> None:
+    rows = {(row.syscall, row.bits): row for row in summed_up(names, narrow).rows}
+    assert rows["getppid", 32].count == 10
+    assert sum(row.begun_before for row in rows.values()) == 1
+    assert {name for name, _ in rows} <= {"getppid", "execve", "exit"}
+
+
 def test_a_thousand_blocked_threads(summed_up: SummedUp, calls: Compiled) -> None:
     (row,) = summed_up(["futex"], calls("corners"), "blocked").rows
     assert row.count + row.unfinished >= 1000
