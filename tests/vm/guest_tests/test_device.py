@@ -281,7 +281,7 @@ def test_command() -> None:
         found = {
             str(row["numa"]): (row["amount"], row["amount"] * 1e6 / row["value"]) for row in rows
         }
-        return compare(found, known)
+        return compare(found, known, names)
 
     known = {
         str(node): sum(per_us(d, "flux_rd") for (of, _), d in CHANNELS.items() if of == node)
