@@ -570,6 +570,12 @@ class SampleData(PmuData):
         return self._stacks
 
     @property
+    def span_ns(self) -> int:
+        """From the first sample to the last."""
+        times = self._columns.time
+        return int(times[-1] - times[0]) if self._len else 0
+
+    @property
     def event_times(self) -> Sequence[EventTimes]:
         """How long each event was to be sampled and was, in the order of `event_names`."""
         times: Sequence[EventTimes] = self._columns.times

@@ -20,6 +20,7 @@ _COMMANDS: dict[str, str] = {
     "doctor": "Show what this machine lets kperf do, and how to get the rest.",
     "list": "Show the events that can be counted here.",
     "record": "Sample where the time goes, and show the hot symbols.",
+    "report": "Show the tables of a recording again, from a saved file.",
     "spe": "Sample memory accesses with Arm SPE: misses, latencies, data sources.",
     "stat": "Count events for a command, processes, CPUs or the system.",
     "topo": "Show where CPUs sit: sockets, NUMA nodes, clusters, cores.",

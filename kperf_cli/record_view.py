@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import kperf
 from kperf.report.callers import Call
 from kperf.report.hot import HotLine, hot_lines
 from kperf_cli.recording import Recorded
 from kperf_cli.render import Column, Result, Table, envelope, show_share, show_time
-from kperf_cli.target import Target
 
 _NUMBERS = {"line", "pid", "tid", "cpu"}  # keys that stand to the right
 
@@ -23,13 +22,22 @@ _DEEPEST = 60  # branches upon branches in a table
 _MANY_CUT = 0.05  # of the samples: worth a word on what helps
 
 
+class Subject(Protocol):
+    """What was recorded, as a title and as machine output name it."""
+
+    def describe(self) -> str: ...
+
+    def as_dict(self) -> dict[str, object]: ...
+
+
 class Shown(NamedTuple):
     """How a recording is shown."""
 
-    target: Target
+    subject: Subject
     keys: tuple[str, ...]
     top: int
     tree: str  # the way of the call trees (report.hot), "" without call stacks
+    command: str = "record"
 
 
 # ---- the table ----
@@ -106,7 +114,7 @@ def _top(lines: Sequence[HotLine], most: int) -> list[HotLine]:
 
 
 def _title(recorded: Recorded, shown: Shown, events: set[str], cut: str) -> str:
-    title = f"{shown.target.describe()}: {show_time(recorded.duration_ns)}"
+    title = f"{shown.subject.describe()}: {show_time(recorded.duration_ns)}"
     return title + (f", {min(events)}" if len(events) == 1 else "") + cut
 
 
@@ -190,12 +198,12 @@ def view(recorded: Recorded, shown: Shown) -> Result:
         quality=quality_line(quality),
         table=lambda: _table(recorded, lines, shown),
         document=lambda: envelope(
-            "record",
+            shown.command,
             kperf.Machine(),
             _documents(lines, shown.tree),
             quality,
             recorded.start,
-            target=shown.target.as_dict(),
+            target=shown.subject.as_dict(),
             duration_ns=recorded.duration_ns,
             exit_status=recorded.ended.status if recorded.ended else None,
         ),
