@@ -566,6 +566,16 @@ TEST(drain_works_until_it_is_done)
     kp_drain_stop(&drain); /* once more: nothing */
 }
 
+/* What it drains must not run full while others have the CPU. */
+TEST(drain_goes_before_others)
+{
+    struct kp_drain drain;
+    need_privilege();
+    CHECK_OK(kp_drain_start(&drain, 1, take_nothing, NULL, NULL));
+    CHECK(getpriority(PRIO_PROCESS, (id_t)drain.tid) < getpriority(PRIO_PROCESS, 0));
+    kp_drain_stop(&drain);
+}
+
 TEST(drain_of_no_such_cpu)
 {
     struct kp_drain drain;
