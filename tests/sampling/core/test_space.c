@@ -601,50 +601,51 @@ TEST(space_settled_leaves_a_late_scan)
     CHECK_OK(kp_spaces_index(spaces));
     CHECK_TEXT(at(spaces, 5, 14, 0x1000), "");
     CHECK_TEXT(at(spaces, 5, 15, 0x1000), "/late");
+    kp_spaces_destroy(spaces);
+}
 
-    /* What is handed out stands in order of time, with mappings and names by number. */
-    TEST(space_task_events_in_order)
-    {
-        struct kp_spaces *spaces = create();
-        struct kp_task_event *events;
-        size_t n, n_mappings;
-        tell(spaces, named(KP_SIDE_COMM, 40, 6, 6, "child"));
-        tell(spaces,
-             (struct kp_side){.kind = KP_SIDE_EXIT, .time = 50, .pid = 6, .tid = 6, .ppid = 5});
-        tell(spaces, map(20, 5, 0x1000, 0x1000, "/a"));
-        tell(spaces, map(25, 5, 0x2000, 0x1000, "/b"));
-        tell(spaces, born(30, 5, 5, 6, 6));
-        tell(spaces, named(KP_SIDE_EXEC, 10, 5, 5, "image"));
-        CHECK_OK(kp_spaces_index(spaces));
-        CHECK_OK(kp_spaces_task_events(spaces, &events, &n));
-        const uint32_t kinds[] = {KP_TASK_EXEC, KP_TASK_MAP,  KP_TASK_MAP,
-                                  KP_TASK_FORK, KP_TASK_COMM, KP_TASK_EXIT};
-        const uint64_t times[] = {10, 20, 25, 30, 40, 50};
-        CHECK_EQ(n, 6);
-        for (size_t i = 0; i < n; i++) {
-            CHECK_EQ(events[i].kind, kinds[i]);
-            CHECK_EQ(events[i].time, times[i]);
-        }
-        const struct kp_mapping *mappings = kp_spaces_mappings(spaces, &n_mappings);
-        CHECK_TEXT(text(spaces, events[0].value), "image");
-        CHECK_TEXT(text(spaces, mappings[events[1].value].path), "/a");
-        CHECK_TEXT(text(spaces, mappings[events[2].value].path), "/b");
-        CHECK_EQ(events[3].ppid, 5);
-        CHECK_EQ(events[3].tid, 6);
-        CHECK_TEXT(text(spaces, events[4].value), "child");
-        CHECK_EQ(events[5].ppid, 5);
-        free(events);
-        kp_spaces_destroy(spaces);
+/* What is handed out stands in order of time, with mappings and names by number. */
+TEST(space_task_events_in_order)
+{
+    struct kp_spaces *spaces = create();
+    struct kp_task_event *events;
+    size_t n, n_mappings;
+    tell(spaces, named(KP_SIDE_COMM, 40, 6, 6, "child"));
+    tell(spaces, (struct kp_side){.kind = KP_SIDE_EXIT, .time = 50, .pid = 6, .tid = 6, .ppid = 5});
+    tell(spaces, map(20, 5, 0x1000, 0x1000, "/a"));
+    tell(spaces, map(25, 5, 0x2000, 0x1000, "/b"));
+    tell(spaces, born(30, 5, 5, 6, 6));
+    tell(spaces, named(KP_SIDE_EXEC, 10, 5, 5, "image"));
+    CHECK_OK(kp_spaces_index(spaces));
+    CHECK_OK(kp_spaces_task_events(spaces, &events, &n));
+    const uint32_t kinds[] = {KP_TASK_EXEC, KP_TASK_MAP,  KP_TASK_MAP,
+                              KP_TASK_FORK, KP_TASK_COMM, KP_TASK_EXIT};
+    const uint64_t times[] = {10, 20, 25, 30, 40, 50};
+    CHECK_EQ(n, 6);
+    for (size_t i = 0; i < n; i++) {
+        CHECK_EQ(events[i].kind, kinds[i]);
+        CHECK_EQ(events[i].time, times[i]);
     }
+    const struct kp_mapping *mappings = kp_spaces_mappings(spaces, &n_mappings);
+    CHECK_TEXT(text(spaces, events[0].value), "image");
+    CHECK_TEXT(text(spaces, mappings[events[1].value].path), "/a");
+    CHECK_TEXT(text(spaces, mappings[events[2].value].path), "/b");
+    CHECK_EQ(events[3].ppid, 5);
+    CHECK_EQ(events[3].tid, 6);
+    CHECK_TEXT(text(spaces, events[4].value), "child");
+    CHECK_EQ(events[5].ppid, 5);
+    free(events);
+    kp_spaces_destroy(spaces);
+}
 
-    TEST(space_without_task_events)
-    {
-        struct kp_spaces *spaces = create();
-        struct kp_task_event *events;
-        size_t n;
-        CHECK_OK(kp_spaces_index(spaces));
-        CHECK_OK(kp_spaces_task_events(spaces, &events, &n));
-        CHECK_EQ(n, 0);
-        free(events);
-        kp_spaces_destroy(spaces);
-    }
+TEST(space_without_task_events)
+{
+    struct kp_spaces *spaces = create();
+    struct kp_task_event *events;
+    size_t n;
+    CHECK_OK(kp_spaces_index(spaces));
+    CHECK_OK(kp_spaces_task_events(spaces, &events, &n));
+    CHECK_EQ(n, 0);
+    free(events);
+    kp_spaces_destroy(spaces);
+}
