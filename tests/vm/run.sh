@@ -73,9 +73,6 @@ if [ -n "$kunpeng" ]; then
 	"$VM/mkdtb.sh" "$WORK/kunpeng.dtb" \
 		-M "$machine" -cpu "$cpu" -smp "$cpus" -m "$memory" "${board[@]}"
 	board+=(-dtb "$WORK/kunpeng.dtb")
-	# For the PCIe counters: 0000:00:01.0 on the root bus, 0000:01:00.0 behind the port 0000:00:02.0.
-	board+=(-device pci-testdev,addr=1 -device pcie-root-port,id=rootport,addr=2,chassis=1
-		-device qemu-xhci,bus=rootport)
 fi
 accel=tcg,thread=multi,tb-size=512
 if [ -n "$shift_ns" ]; then

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -41,16 +40,6 @@ DEVICES = {
     "smmuv3_pmcg_100020": (1, 0),
     "smmuv3_pmcg_100040": (2, 0),
     "hisi_pcie0_core0": (1, 0),
-    "hisi_pcie0_core1": (2, 1),
-    # of the second generation
-    "hisi_sccl1_ddrc0_0": (1, 0),
-    "hisi_sccl1_ddrc0_1": (2, 0),
-    "hisi_sccl3_ddrc0_0": (3, 1),
-    "hisi_sccl3_ddrc0_1": (4, 1),
-    "hisi_sccl1_l3c0_0": (1, 0),
-    "hisi_sccl3_l3c2_0": (2, 1),
-    "hisi_sccl1_hha0_0": (1, 0),
-    "hisi_sccl3_hha2_0": (2, 1),
 }
 
 _PR_SET_DUMPABLE = 4
@@ -76,25 +65,14 @@ _CODES = {
     "tlb_miss": 0x2,
     "rx_mrd_cnt": 0x10210,
     "rx_mrd_latency": 0x210,
-    "rx_mrd_flux": 0x804,
-    "rx_mrd_time": 0x10804,
-    "tx_mrd_flux": 0x405,
 }
-
-# What the second generation codes otherwise.
-_CODES_2 = {"flux_wr": 0x83, "flux_rd": 0x84, "l3c_ref": 0xB8, "dat_access": 0xB9, "cycles": 0x7F}
-
-
-def _code(device: str, name: str) -> int:
-    second = re.fullmatch(r"hisi_sccl\d+_[a-z0-9]+\d+_\d+", device)
-    return _CODES_2[name] if second and name in _CODES_2 else _CODES[name]
 
 
 def known_rate(event: str) -> float:
     """What an event of a device counts in a microsecond."""
     device, terms = event.split("/")[:2]
     name = terms.partition(",")[0]
-    code, unit = _code(device, name), DEVICES[device][0]
+    code, unit = _CODES[name], DEVICES[device][0]
     sums = device.startswith("hisi_pcie") and not code & 0x10000
     return ((code & 0xFF) + 1) * unit * (100 if sums else 1)
 

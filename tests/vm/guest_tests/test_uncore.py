@@ -20,8 +20,6 @@ EVENTS = [
     "smmuv3_pmcg_100040/tlb_miss/",
     "hisi_pcie0_core0/rx_mrd_cnt/",
     "hisi_pcie0_core0/rx_mrd_latency/",
-    "hisi_sccl1_l3c0_0/l3c_ref/",
-    "hisi_sccl3_l3c2_0/dat_access/",
 ]
 
 DDRC = "hisi_sccl1_ddrc0"
@@ -108,16 +106,14 @@ def test_counts_beyond_32_bits(speed: Callable[[int], None]) -> None:
 
 
 def test_pattern_opens_every_box() -> None:
-    """Of both generations, each by its own code."""
     rows = guest.count(["hisi_sccl*_ddrc*/flux_rd/"], 0.1)
-    assert {row.evt for row in rows} == {event for event in EVENTS if "ddrc" in event}
+    assert [row.evt for row in rows] == [event for event in EVENTS if "ddrc" in event]
     assert all(row.count > 0 for row in rows)
 
 
 def test_prefix_opens_every_box_of_a_die() -> None:
     rows = guest.count(["hisi_sccl3_ddrc/flux_wr/"], 0.1)
-    boxes = ("0", "0_0", "0_1", "1", "2", "3")
-    assert [row.evt for row in rows] == [f"hisi_sccl3_ddrc{box}/flux_wr/" for box in boxes]
+    assert [row.evt for row in rows] == [f"hisi_sccl3_ddrc{n}/flux_wr/" for n in range(4)]
 
 
 def test_terms_of_the_devices_formats() -> None:
@@ -126,8 +122,7 @@ def test_terms_of_the_devices_formats() -> None:
         "hisi_sccl1_ddrc0/config=0x1/": "hisi_sccl1_ddrc0/flux_rd/",
         "hisi_sccl1_l3c0/event=0x29/": "hisi_sccl1_l3c0/back_invalid/",
         "hisi_pcie0_core0/rx_mrd_cnt,port=0x1/": "hisi_pcie0_core0/rx_mrd_cnt/",
-        "hisi_pcie0_core0/rx_mrd_latency,port=0x1/": "hisi_pcie0_core0/rx_mrd_latency/",
-        "hisi_sccl1_ddrc0_1/event=0x84/": "hisi_sccl1_ddrc0_1/flux_rd/",
+        "hisi_pcie0_core0/rx_mrd_latency,bdf=0x100/": "hisi_pcie0_core0/rx_mrd_latency/",
         "smmuv3_pmcg_100020/tlb_miss,filter_enable=1,filter_span=0,filter_stream_id=0x42/": (
             "smmuv3_pmcg_100020/tlb_miss/"
         ),
