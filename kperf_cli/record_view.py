@@ -19,6 +19,8 @@ _LEAST_SHARE = 0.005  # of an event that a function in a table's call tree stand
 _MOST_LEVELS = 120
 _DEEPEST = 60  # branches upon branches in a table
 
+_MOST_NAMES = 3  # of files that one thing is said of
+
 _MANY_CUT = 0.05  # of the samples: worth a word on what helps
 
 
@@ -138,6 +140,21 @@ def _cut_words(quality: kperf.Quality) -> str:
     return f"{words}, as by code without frame pointers (build with -fno-omit-frame-pointer)"
 
 
+def _gathered(notes: Sequence[str]) -> list[str]:
+    """The notes, those that say the same of several files once."""
+    subjects: dict[str, list[str]] = {}
+    for note in notes:
+        subject, colon, said = note.partition(": ")
+        subjects.setdefault(said if colon else note, []).append(subject if colon else "")
+    return [_of_all(names, said) for said, names in subjects.items()]
+
+
+def _of_all(names: Sequence[str], said: str) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{shown}{more}: {said}" if shown else said
+
+
 def quality_line(quality: kperf.Quality) -> str:
     """What was lost of a recording, in one line."""
     words = [f"{quality.samples or 0:,} samples", f"{quality.lost or 0:,} lost"]
@@ -147,7 +164,7 @@ def quality_line(quality: kperf.Quality) -> str:
         words.append(f"{quality.unresolved:,} without a symbol")
     if quality.truncated_stacks:
         words.append(_cut_words(quality))
-    return f"quality: {'; '.join([*words, *quality.notes])}"
+    return f"quality: {'; '.join([*words, *_gathered(quality.notes)])}"
 
 
 # ---- machine output ----
