@@ -120,9 +120,12 @@ def test_kernel_frames_have_the_kernel_s_names() -> None:
     rows = sample("cycles:k", "write", 20_000, period=PERIOD, call_stack=True)
     text = Path("/proc/kallsyms").read_text()
     kernel = set(re.findall(r"^[0-9a-f]+ [tTwW] (\S+)", text, re.M))  # modules' as well
-    named = [row for row in rows if row.frames[0].symbolName in kernel]
+    # The interrupt of a counter that ran over just before the return may come after it.
+    inside = [row for row in rows if row.frames[0].module.startswith("[")]
+    named = [row for row in inside if row.frames[0].symbolName in kernel]
     assert len(rows) > 50
-    assert len(named) > 0.9 * len(rows)
+    assert len(inside) > 0.7 * len(rows)
+    assert len(named) > 0.99 * len(inside)
     assert sum(any("el0_svc" in name for name in row.names) for row in rows) > 0.5 * len(rows)
     assert sum("main" in row.names for row in rows) > 0.3 * len(rows)
 
