@@ -172,9 +172,14 @@ def test_what_is_known_of_the_recording(tmp_path: Path) -> None:
 
 def test_a_tracepoints_fields(tmp_path: Path) -> None:
     path = record(tmp_path / "perf.data", "-e", "syscalls:sys_enter_openat", "-c", "1")
-    for row in read_recorded(str(path)).data:
+    data = read_recorded(str(path)).data
+    assert len(data) > 20
+    ours = [row for row in data if row.comm in COMMANDS]
+    assert ours
+    for row in ours:
         assert row.fields["common_pid"] == row.tid
-        assert row.fields["dfd"] in (0xFFFFFF9C, 0xFFFFFFFFFFFFFF9C, -100, *range(64))
+        # The upper half of a register that holds an int may hold anything.
+        assert row.fields["dfd"] & 0xFFFFFFFF in (0xFFFFFF9C, *range(1024))
 
 
 def test_compressed_records_are_refused_with_the_way_out(tmp_path: Path) -> None:
