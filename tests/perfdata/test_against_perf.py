@@ -46,8 +46,9 @@ _FRAME = re.compile(r"^\s*([0-9a-f]+) (.*?)(?: \((.*)\))?$")
 
 def record(path: Path, *options: str) -> Path:
     """A recording by perf; its command ends with 0."""
-    command = ["perf", "record", "-q", "-o", path, *options, "--", "sh", "-c", SCRIPT]
-    for _ in range(5):  # perf 6.1 aborts now and then on a busy machine
+    # -B: perf 6.1 aborts where it reads some files' build-ids.
+    command = ["perf", "record", "-q", "-B", "-o", path, *options, "--", "sh", "-c", SCRIPT]
+    for _ in range(5):
         done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode >= 0:
             break
@@ -165,7 +166,7 @@ def test_counters_beside_samples_are_passed_over(tmp_path: Path) -> None:
 def test_what_is_known_of_the_recording(tmp_path: Path) -> None:
     path = record(tmp_path / "perf.data", "-e", "page-faults", "-c", "1")
     recorded = read_recorded(str(path))
-    assert recorded.command[1:4] == ("record", "-q", "-o")
+    assert recorded.command[1:4] == ("record", "-q", "-B")
     assert recorded.kernel == Path("/proc/sys/kernel/osrelease").read_text().strip()
     assert recorded.data.quality.samples == len(recorded.data)
 
@@ -192,7 +193,7 @@ def test_a_recording_for_a_pipe_is_refused_with_the_way_out(tmp_path: Path) -> N
     path = tmp_path / "perf.data"
     with path.open("wb") as file:
         subprocess.run(
-            ["perf", "record", "-q", "-o", "-", "-e", "page-faults", "true"],
+            ["perf", "record", "-q", "-B", "-o", "-", "-e", "page-faults", "true"],
             check=True,
             stdout=file,
             stderr=subprocess.DEVNULL,

@@ -20,7 +20,20 @@ with_perf = pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("perfdata") / "perf.data"
-    command = ["perf", "record", "-q", "-g", "-o", path, "-e", "page-faults", "-c", "1", "true"]
+    command = [
+        "perf",
+        "record",
+        "-q",
+        "-B",
+        "-g",
+        "-o",
+        path,
+        "-e",
+        "page-faults",
+        "-c",
+        "1",
+        "true",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return path.read_bytes()
 

@@ -29,7 +29,7 @@ def perf_recording(pid: int, file: Path) -> Iterator[None]:
     """perf, attached and enabled; it has ended when the block does."""
     control, asks = os.pipe()
     answers, acknowledge = os.pipe()
-    words = ["perf", "record", "-q", "-D", "-1", "-e", CLOCK, "-F", "2000", "-m", "1024"]
+    words = ["perf", "record", "-q", "-B", "-D", "-1", "-e", CLOCK, "-F", "2000", "-m", "1024"]
     words += ["-p", str(pid), "-o", str(file), "--control", f"fd:{control},{acknowledge}"]
     with subprocess.Popen(words, pass_fds=(control, acknowledge)) as perf:
         os.close(control)
