@@ -74,6 +74,7 @@ def test_what_perf_recorded(kperf: Run, tmp_path: Path) -> None:
         "perf",
         "record",
         "-q",
+        "-B",
         "-e",
         "cpu-clock",
         "-o",
