@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 import kperf
@@ -10,6 +9,7 @@ from kperf.samples import SampleData
 from kperf.sampling import DEFAULT_BUFFER_BYTES
 from kperf_cli.progress import Progress
 from kperf_cli.target import Ended, Launched, Signals, Target, Waiter
+from kperf_cli.window import collect
 
 
 class Settings(NamedTuple):
@@ -97,21 +97,11 @@ def _run(
     watched = [launched.held.pid] if launched else [*target.pids, *target.tids]
     progress = Progress(sampling.count, "samples")
     waiter = Waiter(signals, watched, progress.show if settings.with_progress else None)
-    start, begin = time.time(), time.monotonic_ns()
     try:
-        if not settings.delay and not target.counts_command:
-            sampling.enable()
-        if launched is not None:
-            launched.start()
-        if settings.delay:
-            waiter.wait(begin + settings.delay)
-            begin = time.monotonic_ns()
-            sampling.enable()
-        waiter.wait(None if settings.duration is None else begin + settings.duration)
+        window = collect(
+            sampling, target, launched, waiter, duration=settings.duration, delay=settings.delay
+        )
     finally:
         progress.clear()
         waiter.close()
-    sampling.disable()
-    duration = time.monotonic_ns() - begin
-    ended = launched.end() if launched is not None else None
-    return Recorded(sampling.read(), duration, start, ended)
+    return Recorded(sampling.read(), window.duration_ns, window.start, window.ended)

@@ -19,6 +19,7 @@ from kperf_cli.render import make_output
 from kperf_cli.spe_files import Files, files_of
 from kperf_cli.spe_view import Collected, Shown, quality_line, view
 from kperf_cli.target import Launched, Signals, Target, Waiter, make_target
+from kperf_cli.window import collect
 from kperf_cli.words import one_line
 
 _MS, _S = 1_000_000, 1_000_000_000
@@ -96,26 +97,16 @@ def _run(
     target = settings.target
     watched = [launched.held.pid] if launched else [*target.pids, *target.tids]
     waiter = Waiter(signals, watched)
-    start, begin = time.time(), time.monotonic_ns()
     try:
-        if not settings.delay and not target.counts_command:
-            sampling.enable()
-        if launched is not None:
-            launched.start()
-        if settings.delay:
-            waiter.wait(begin + settings.delay)
-            begin = time.monotonic_ns()
-            sampling.enable()
-        waiter.wait(None if settings.duration is None else begin + settings.duration)
+        window = collect(
+            sampling, target, launched, waiter, duration=settings.duration, delay=settings.delay
+        )
     finally:
         waiter.close()
-    sampling.disable()
-    duration = time.monotonic_ns() - begin
-    ended = launched.end() if launched is not None else None
     data = sampling.read()
     tables = spe_tables(data)
     quality = _quality(data, tables)
-    about = (target.describe(), target.as_dict(), duration, start, ended)
+    about = (target.describe(), target.as_dict(), window.duration_ns, window.start, window.ended)
     return Collected(tables, quality, *about), data
 
 
