@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from kperf._core import ffi, lib
-from kperf.data import Columns, PmuData, Quality, column_view
+from kperf.data import Columns, PmuData, Quality, Row, column_view
 from kperf.syscalls import SyscallNames
 
 _NS_A_MS = 1e6
@@ -41,16 +41,10 @@ class _CallColumns(Columns):
     which: memoryview
 
 
-class ImplPmuTraceData:
-    """One system call."""
+class ImplPmuTraceData(Row):
+    """One system call; its CPU is that which it returned on."""
 
-    __slots__ = ("_columns", "_index")
-
-    def __init__(self, columns: Any, index: int) -> None:
-        self._columns = columns
-        self._index = index
-
-    # Loops over millions of rows read these: each is one expression, without a call.
+    __slots__ = ()
 
     @property
     def funcs(self) -> str:
@@ -77,25 +71,6 @@ class ImplPmuTraceData:
     def ret(self) -> int:
         """What it returned; the negative number of an error where it failed."""
         return self._columns.ret[self._index]  # type: ignore[no-any-return]
-
-    @property
-    def pid(self) -> int:
-        return self._columns.pid[self._index]  # type: ignore[no-any-return]
-
-    @property
-    def tid(self) -> int:
-        return self._columns.tid[self._index]  # type: ignore[no-any-return]
-
-    @property
-    def cpu(self) -> int:
-        """The logical CPU that it returned on."""
-        return self._columns.cpu[self._index]  # type: ignore[no-any-return]
-
-    @property
-    def comm(self) -> str:
-        """The name of its thread."""
-        columns = self._columns
-        return columns.comms[columns.comm[self._index]]  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         if self._columns.is_freed:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from kperf import notes
 from kperf._core import lib
 from kperf._native import EventStatus, Failure, NativeSession
+from kperf.closing import Closing
 from kperf.command import Command
 from kperf.data import EventInfo, PmuData
 from kperf.errors import KperfError
@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
     filters: Sequence[str] = ()
 
 
-class Collection(ABC):
+class Collection(Closing):
     """An opened set of events. Usable from any thread, by the process that opened it.
 
     `events` and `groups` are what was opened, in the order of a read's `event` column; `notes` says
@@ -164,14 +164,6 @@ class Collection(ABC):
     def close(self) -> None:
         """Closes the events. Data already read stays valid. May be called again."""
         self._session.close()
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _value: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def target_of(wanted: Wanted, machine: Machine) -> Target:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 from kperf._core import ffi, lib
 from kperf._native import last_failure, plain_error
+from kperf.closing import Closing
 from kperf.errors import Error, KperfError, error
 
 # A session raises this process's limit for itself; what is launched gets the limit as it was.
@@ -51,7 +51,7 @@ def _not_executable(path: str) -> KperfError:
     )
 
 
-class Command:
+class Command(Closing):
     """A child that waits before its exec, so that it is measured from its first instruction.
 
     `start()` lets it go. Leaving the `with` block ends a child that was never started; one that was
@@ -106,14 +106,3 @@ class Command:
         if self._child is not None:
             lib.kp_child_destroy(self._child)
             self._child = None
-
-    def __enter__(self) -> Command:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _value: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -170,14 +170,41 @@ class _CountColumns(Columns):
     value: memoryview
 
 
-class ImplPmuData:
-    """One row: a count of an event. Attributes are read from the columns when asked for."""
+class Row:
+    """One row of columns: its attributes are read when they are asked for, and tell of a task."""
 
     __slots__ = ("_columns", "_index")
 
     def __init__(self, columns: Any, index: int) -> None:
         self._columns = columns
         self._index = index
+
+    # Loops over millions of rows read these: each is one expression, without a call.
+
+    @property
+    def pid(self) -> int:
+        return self._columns.pid[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def tid(self) -> int:
+        return self._columns.tid[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def cpu(self) -> int:
+        """The logical CPU; -1 for a count over all CPUs."""
+        return self._columns.cpu[self._index]  # type: ignore[no-any-return]
+
+    @property
+    def comm(self) -> str:
+        """The name of its thread."""
+        columns = self._columns
+        return columns.comms[columns.comm[self._index]]  # type: ignore[no-any-return]
+
+
+class ImplPmuData(Row):
+    """A count of an event."""
+
+    __slots__ = ()
 
     @property
     def ext(self) -> SampleExt | None:
@@ -231,22 +258,6 @@ class ImplPmuData:
     def ts(self) -> int:
         """When it was read: ns of CLOCK_MONOTONIC."""
         value: int = self._columns.ts
-        return value
-
-    @property
-    def cpu(self) -> int:
-        """The logical CPU, or -1 for a count over all CPUs."""
-        value: int = self._columns.cpu[self._index]
-        return value
-
-    @property
-    def pid(self) -> int:
-        value: int = self._columns.pid[self._index]
-        return value
-
-    @property
-    def tid(self) -> int:
-        value: int = self._columns.tid[self._index]
         return value
 
     @property

@@ -14,7 +14,7 @@ from kperf._core import ffi, lib
 from kperf._native import last_failure, plain_error
 from kperf.branches import BranchRecords, SampleExt
 from kperf.cut_stacks import count_cut
-from kperf.data import COUNTED, Columns, EventInfo, ImplPmuData, PmuData, Quality, column_view
+from kperf.data import COUNTED, Columns, EventInfo, ImplPmuData, PmuData, Quality, Row, column_view
 from kperf.errors import Error, KperfError, error
 from kperf.machine import Machine
 from kperf.symbols.symbol import KERNEL_MODULE, UNKNOWN, Symbol
@@ -458,27 +458,11 @@ class SampleRow(ImplPmuData):
         return self._columns.time[self._index]  # type: ignore[no-any-return]
 
     @property
-    def pid(self) -> int:
-        return self._columns.pid[self._index]  # type: ignore[no-any-return]
-
-    @property
-    def tid(self) -> int:
-        return self._columns.tid[self._index]  # type: ignore[no-any-return]
-
-    @property
-    def cpu(self) -> int:
-        """The logical CPU that it was taken on."""
-        return self._columns.cpu[self._index]  # type: ignore[no-any-return]
-
-    @property
     def period(self) -> int:
         """How many events this sample stands for."""
         return self._columns.period[self._index]  # type: ignore[no-any-return]
 
-    @property
-    def comm(self) -> str:
-        columns = self._columns
-        return columns.comms[columns.comm[self._index]]  # type: ignore[no-any-return]
+    comm = Row.comm  # a number stands for it, not its bytes
 
     @property
     def ext(self) -> SampleExt | None:

@@ -225,9 +225,6 @@ class Sampling(Collection):
             "kernel.perf_event_mlock_kb and 'ulimit -l' allow no more"
         ]
 
-    def __enter__(self) -> Sampling:
-        return self
-
 
 def quarter_of_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4

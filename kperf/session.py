@@ -131,6 +131,3 @@ class Counting(Collection):
             else (self.notes)
         )
         return PmuData(counts, self._infos, self.topology, time.monotonic_ns(), Quality(told))
-
-    def __enter__(self) -> Counting:
-        return self

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 
 from kperf._native_tracing import KEYS
 from kperf.calls import CallSummary, PmuTraceData
+from kperf.closing import Closing
 from kperf.collection import Wanted
 from kperf.command import Command
 from kperf.errors import Error, KperfError, error
@@ -40,7 +40,7 @@ def _open(wanted: TraceWanted, mechanism: str) -> BpfTrace | RingTrace:
         return trace
 
 
-class SyscallTrace:
+class SyscallTrace(Closing):
     """Times system calls. Opened by the constructor, disabled until `enable()`.
 
     funcs: names (`read`, `pread` for `pread64`, `syscall_451`); none: all calls. Whom: as for
@@ -133,14 +133,3 @@ class SyscallTrace:
     def close(self) -> None:
         """Ends the tracing. Data already read stays valid. May be called again."""
         self._trace.close()
-
-    def __enter__(self) -> SyscallTrace:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _value: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -115,6 +115,3 @@ class Device(Collection):
     def read_metrics(self) -> PmuDeviceData:
         """What was measured since the last read, as the contract's rows."""
         return PmuDeviceData(self.read_values(), Quality(self.notes))
-
-    def __enter__(self) -> Device:
-        return self

@@ -174,6 +174,3 @@ class SpeSampling(Collection):
             Cores(self.machine),
             has_clock=self._has_clock,
         )
-
-    def __enter__(self) -> SpeSampling:
-        return self
