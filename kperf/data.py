@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, Union
 
 from kperf._core import ffi, lib
@@ -111,7 +112,9 @@ class Quality:
 
 def column_view(owner: Any, pointer: Any, form: str, size: int) -> memoryview:
     """A read-only view that keeps the core's memory alive as long as anybody holds it."""
-    kept = ffi.gc(pointer, lambda _pointer, _owner=owner: None)
+    # What holds the owner is called at the end, where an interrupt that Python code would raise is
+    # printed and forgotten: so it is no Python code.
+    kept = ffi.gc(pointer, partial(operator.is_, owner))
     raw: Any = memoryview(ffi.buffer(kept, size) if size else b"")
     view: memoryview = raw.cast(form).toreadonly()
     return view
