@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -192,6 +193,16 @@ def _csv_cell(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def csv_rows(rows: Iterable[Iterable[Any]]) -> str:
+    """Records as RFC 4180 has them."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(map(_csv_cell, row) for row in rows)
+    return text.getvalue()
+
+
 # ---- where it goes ----
 
 
@@ -260,11 +271,15 @@ class Output:
         is_first = self._last is None and not self._has_parts
         self._last = result
         self._hand_over(is_first, lambda: _WRITERS[self.form](self, result, is_first))
+        self.tell(result.quality)
+
+    def tell(self, quality: str) -> None:
+        """The quality line of what was written, where its form has no place for it."""
         if self.form == CSV and not self._quiet:
-            self._say(one_line(result.quality))
+            self._say(one_line(quality))
 
     def write_part(self, text: str) -> None:
-        """Writes a piece of a text result whose lines come one by one."""
+        """Writes a piece of a result whose rows come one by one."""
         is_first, self._has_parts = not self._has_parts, True
         self._hand_over(is_first, lambda: self._sink.stream.write(text))
 
@@ -343,13 +358,10 @@ class Output:
         self._sink.stream.write(json.dumps(result.document(), allow_nan=False) + "\n")
 
     def _write_csv(self, result: Result, is_first: bool) -> None:
-        import csv
-
-        writer = csv.writer(self._sink.stream, lineterminator="\r\n")
-        if is_first:
-            writer.writerow(result.csv_columns)
-        for row in result.csv_rows():
-            writer.writerow([_csv_cell(row.get(name)) for name in result.csv_columns])
+        columns = result.csv_columns
+        header = [columns] if is_first else []
+        rows = ([row.get(name) for name in columns] for row in result.csv_rows())
+        self._sink.stream.write(csv_rows(chain(header, rows)))
 
 
 _WRITERS = {TEXT: Output._write_text, JSON: Output._write_json, CSV: Output._write_csv}

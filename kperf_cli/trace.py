@@ -14,7 +14,8 @@ from kperf_cli import options
 from kperf_cli.render import TEXT, Output, make_output
 from kperf_cli.target import Ended, Launched, Signals, Target, Waiter, exit_status, make_target
 from kperf_cli.timing import Timing, intervals, make_timing, wall_clock
-from kperf_cli.trace_view import Span, calls_view, list_header, list_lines, summary_view
+from kperf_cli.trace_listing import make_listing
+from kperf_cli.trace_view import Span, calls_view, quality_line, summary_view
 
 _MS = 1_000_000
 
@@ -111,31 +112,33 @@ class _Calls:
 
 
 class _Listing:
-    """Lists calls as they happen, line by line, and says at the end what they lack."""
+    """Lists calls as they happen, and says at the end what they lack."""
 
     def __init__(self, settings: _Settings, output: Output) -> None:
         self._output = output
-        self._settings = settings
+        self._listing = make_listing(output.form)
         self.every = settings.timing.interval or _EVENTS_EVERY
         self._begun = False
 
     def tick(self, trace: kperf.SyscallTrace, span: Span) -> None:
         if not self._begun:
-            self._output.write_part(list_header(span))
+            self._output.write_part(self._listing.opening(span))
             self._begun = True
-        self._output.write_part(list_lines(calls(trace.calls()), span))
+        self._output.write_part(self._listing.rows(calls(trace.calls()), span))
 
     def finish(self, trace: kperf.SyscallTrace, span: Span) -> kperf.Quality:
         self.tick(trace, span)
         quality = trace.read().quality
-        self._output.write_part(f"\n{calls_view([], quality, span, None).quality}\n")
+        self._output.write_part(self._listing.ending(quality, span))
+        self._output.tell(quality_line(quality))
         return quality
 
 
 def _taker(settings: _Settings, output: Output) -> _Taker:
     if not settings.keeps_calls:
         return _Summary(settings, output)
-    if settings.events and output.form == TEXT:
+    is_by_interval = settings.timing.interval is not None and output.form != TEXT
+    if settings.events and not is_by_interval:
         return _Listing(settings, output)
     return _Calls(settings, output)
 

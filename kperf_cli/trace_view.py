@@ -58,7 +58,7 @@ class Span(NamedTuple):
         return f"{self.target.describe()}: {show_time(self.duration_ns)}"
 
 
-def _quality_line(quality: kperf.Quality) -> str:
+def quality_line(quality: kperf.Quality) -> str:
     calls = "1 call" if quality.samples == 1 else f"{quality.samples or 0:,} calls"
     words = [calls, f"{quality.lost or 0:,} lost"]
     if quality.unfinished:
@@ -155,7 +155,7 @@ def summary_view(summary: CallSummary, span: Span, by: str, *, with_histogram: b
         return _document(full, summary.quality, span)
 
     return Result(
-        quality=_quality_line(summary.quality),
+        quality=quality_line(summary.quality),
         table=lambda: _summary_table(summary, span, by, with_histogram),
         document=document,
         csv_columns=columns,
@@ -190,6 +190,11 @@ def _calls_table(found: Sequence[Call], span: Span, top_slow: int | None) -> Tab
     return Table(f"{span.describe()}{which}", [*columns, Column("comm")], rows)
 
 
+def calls_document(found: Sequence[Call], quality: kperf.Quality, span: Span) -> dict[str, Any]:
+    """The object of schema 1 for calls one by one."""
+    return _document([call._asdict() for call in found], quality, span)
+
+
 def calls_view(
     found: Sequence[Call], quality: kperf.Quality, span: Span, top_slow: int | None
 ) -> Result:
@@ -197,9 +202,9 @@ def calls_view(
     rows = [call._asdict() for call in found]
     columns, csv_rows = _with_interval(rows, span, Call._fields)
     return Result(
-        quality=_quality_line(quality),
+        quality=quality_line(quality),
         table=lambda: _calls_table(found, span, top_slow),
-        document=lambda: _document(rows, quality, span),
+        document=lambda: calls_document(found, quality, span),
         csv_columns=columns,
         csv_rows=lambda: csv_rows,
     )

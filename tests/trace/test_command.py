@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import Run, Start
-from cli.processes import KPERF, private_mounts, records_in
+from cli.processes import KPERF, private_mounts, records_in, wait_until
 from support import privileged
 
 pytestmark = privileged
@@ -131,6 +132,48 @@ def test_results_go_to_a_file(kperf: Run, calls: Compiled, tmp_path: Path) -> No
     text = tmp_path / "calls.txt"
     kperf("trace", "getppid", "--events", "-o", text, "--", calls("known"), 1, 1)
     assert text.read_text().count("getppid") == 100
+
+
+@pytest.mark.parametrize("suffix", ["txt", "json", "csv"])
+def test_calls_are_written_as_they_happen(
+    start_kperf: Start, start: Start, tmp_path: Path, suffix: str
+) -> None:
+    result = tmp_path / f"calls.{suffix}"
+    target = start("cat", stdin=subprocess.PIPE)
+    running = start_kperf("trace", "write", "--events", "-o", result, "-p", target.pid)
+    running.wait_for_counters()
+    assert target.process.stdin is not None
+    for word in (b"one\n", b"three\n"):
+        before = result.read_text().count("write")
+        target.process.stdin.write(word)
+        target.process.stdin.flush()
+        wait_until(lambda n=before: result.read_text().count("write") > n, "a call in the file")
+    assert running.process.poll() is None
+    running.signal(signal.SIGINT)
+    assert running.finish().status == 0
+    whole = result.read_text()
+    if suffix == "json":
+        document = json.loads(whole)
+        assert [row["ret"] for row in document["rows"]] == [4, 6]
+        assert list(document["rows"][0]) == CALL
+        assert (document["quality"]["samples"], document["quality"]["lost"]) == (2, 0)
+        assert document["duration_ns"] > 0
+    elif suffix == "csv":
+        assert [row["ret"] for row in records_in(whole)] == ["4", "6"]
+    else:
+        assert "quality: 2 calls; 0 lost" in whole.splitlines()[-1]
+
+
+def test_a_document_of_listed_calls_is_like_any_other(kperf: Run, calls: Compiled) -> None:
+    command = ("getppid", "--json", "--", calls("known"), 1, 1)
+    listed, slow = (
+        kperf("trace", *options, *command).document()
+        for options in (("--events",), ("--top-slow", 100))
+    )
+    assert sorted(listed) == sorted(slow)
+    assert len(listed["rows"]) == len(slow["rows"]) == 100
+    nothing = kperf("trace", "--events", "sync", "--json", "--", calls("known"), 1, 1)
+    assert nothing.rows() == []
 
 
 def test_intervals(kperf: Run, calls: Compiled, tmp_path: Path) -> None:
