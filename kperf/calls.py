@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from kperf._core import ffi, lib
 from kperf.data import Columns, PmuData, Quality, Row, column_view
 from kperf.syscalls import SyscallNames
+
+if TYPE_CHECKING:
+    from kperf.symbols.symbol import Symbol
+
+    FindStack = Callable[[int, int, int, int], tuple[Symbol, ...]]  # by tid, start, elapsed, result
 
 _NS_A_MS = 1e6
 
@@ -31,10 +36,11 @@ _COLUMNS: tuple[tuple[str, str, int], ...] = (
 class _CallColumns(Columns):
     """The columns of calls."""
 
-    __slots__ = ("comms", "elapsed", "names", "ret", "start", "which")
+    __slots__ = ("comms", "elapsed", "find_stack", "names", "ret", "start", "which")
 
     comms: Sequence[str]
     elapsed: memoryview
+    find_stack: FindStack | None
     names: Sequence[str]
     ret: memoryview
     start: memoryview
@@ -72,6 +78,17 @@ class ImplPmuTraceData(Row):
         """What it returned; the negative number of an error where it failed."""
         return self._columns.ret[self._index]  # type: ignore[no-any-return]
 
+    @property
+    def frames(self) -> tuple[Symbol, ...]:
+        """Who made it, the innermost first, with `call_stack`; () where that is not known."""
+        columns, i = self._columns, self._index
+        if columns.find_stack is None:
+            return ()
+        found: tuple[Symbol, ...] = columns.find_stack(
+            columns.tid[i], columns.start[i], columns.elapsed[i], columns.ret[i]
+        )
+        return found
+
     def __repr__(self) -> str:
         if self._columns.is_freed:
             return "<kperf call, freed>"
@@ -86,6 +103,7 @@ class PmuTraceData(PmuData):
     ) -> None:
         super().__init__(quality=quality)
         self._columns = _CallColumns()
+        self._columns.find_stack = None
         if raw is None or names is None:
             return
         owner = ffi.gc(raw, lib.kp_calls_destroy)
@@ -103,6 +121,10 @@ class PmuTraceData(PmuData):
             ffi.string(owner.strings + owner.string_offset[i]).decode("utf-8", "replace")
             for i in range(owner.n_strings)
         ]
+
+    def find_stacks(self, find: FindStack) -> None:
+        """Has the rows ask for their stacks there."""
+        self._columns.find_stack = find
 
     @property
     def names(self) -> Sequence[str]:

@@ -12,6 +12,7 @@ from kperf.errors import Error, KperfError, error
 from kperf.events.event import Event, EventGroup
 from kperf.events.tracking import TRACKING
 from kperf.syscalls import Selection
+from kperf.trace_stacks import CallStacks
 from kperf.trace_wanted import TraceWanted, memory
 from kperf.tracepoint import format_of
 
@@ -74,7 +75,18 @@ class RingTrace(Collection):
     def __init__(self, wanted: TraceWanted) -> None:
         self._wanted = wanted
         self._given = 0  # calls that were handed out, and no quality has told of yet
+        self._stacks: CallStacks | None = None
         super().__init__(wanted.whom._replace(events=_EVENTS))
+        if wanted.call_stack:
+            self._open_stacks()
+
+    def _open_stacks(self) -> None:
+        _, exit_filter = _filters(self._wanted.selection, self._wanted.special)
+        try:
+            self._stacks = CallStacks(self._wanted, exit_filter)
+        except BaseException:
+            self.close()
+            raise
 
     # ---- opening ----
 
@@ -146,15 +158,37 @@ class RingTrace(Collection):
 
     # ---- use ----
 
+    def enable(self) -> None:
+        if self._stacks:  # before the calls, and until behind them: each call finds its stack
+            self._stacks.enable()
+        super().enable()
+
+    def disable(self) -> None:
+        super().disable()
+        if self._stacks:
+            self._stacks.disable()
+
+    def close(self) -> None:
+        super().close()
+        if self._stacks:
+            self._stacks.close()
+
+    def _add_stacks(self, data: PmuTraceData) -> None:
+        if self._stacks:
+            data.find_stacks(self._stacks.take())
+
     def read(self) -> PmuTraceData:
         calls = self._tracer.read_calls()
         data = calls_of(calls, self._tracer.read_summary(), self._wanted.names, self.notes)
         data.quality.samples, self._given = self._given + len(data), 0
+        self._add_stacks(data)
+        data.quality.notes += self._stacks.losses() if self._stacks else []
         return data
 
     def calls(self) -> PmuTraceData:
         data = PmuTraceData(self._tracer.read_calls(), self._wanted.names)
         self._given += len(data)
+        self._add_stacks(data)
         return data
 
     def summary(self) -> CallSummary:

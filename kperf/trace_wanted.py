@@ -28,6 +28,7 @@ class TraceWanted(NamedTuple):
     buffer_bytes: int
     store_bytes: int
     whom: Wanted
+    call_stack: bool
 
     @property
     def special(self) -> dict[str, int]:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Protocol
 import click
 
 import kperf
-from kperf.report.calls import Call, calls, slowest
+from kperf.report.calls import SlowCall, calls, slowest
 from kperf_cli import options
 from kperf_cli.render import TEXT, Output, make_output
 from kperf_cli.target import Ended, Launched, Signals, Target, Waiter, exit_status, make_target
 from kperf_cli.timing import Timing, intervals, make_timing, wall_clock
 from kperf_cli.trace_listing import make_listing
-from kperf_cli.trace_view import Span, calls_view, quality_line, summary_view
+from kperf_cli.trace_view import Span, calls_view, quality_line, slow_view, summary_view
 
 _MS = 1_000_000
 
@@ -33,6 +33,7 @@ class _Settings(NamedTuple):
     by: str
     events: bool
     top_slow: int | None
+    call_stack: bool
     histogram: bool
     inherit: bool
     delay: int
@@ -79,36 +80,49 @@ class _Summary:
         return None if self.every else self.tick(trace, span)
 
 
-class _Calls:
-    """Keeps calls: the slowest, or all where they are shown together."""
+class _Intervals:
+    """Shows the calls of each interval."""
 
     def __init__(self, settings: _Settings, output: Output) -> None:
-        self._settings = settings
         self._output = output
-        self.every = settings.timing.interval or (_EVENTS_EVERY if settings.events else _SLOW_EVERY)
-        self._known: list[Call] = []
+        self.every = settings.timing.interval
 
-    def _take(self, data: kperf.PmuTraceData) -> None:
-        if self._settings.top_slow is None:
-            self._known += calls(data)
-        else:
-            self._known = slowest(self._known, data, self._settings.top_slow)
+    def tick(self, trace: kperf.SyscallTrace, span: Span) -> kperf.Quality:
+        data = trace.read()
+        self._output.write(calls_view(calls(data), data.quality, span))
+        return data.quality
+
+    def finish(self, trace: kperf.SyscallTrace, span: Span) -> None:
+        """The last interval was the rest."""
+
+
+class _Slowest:
+    """Keeps the slowest calls, and shows them at the end or of each interval."""
+
+    def __init__(self, settings: _Settings, output: Output, most: int) -> None:
+        self._by_interval = settings.timing.interval is not None
+        self._with_stacks = settings.call_stack
+        self._output = output
+        self._most = most
+        self.every = settings.timing.interval or _SLOW_EVERY
+        self._known: list[SlowCall] = []
 
     def _show(self, trace: kperf.SyscallTrace, span: Span) -> kperf.Quality:
         data = trace.read()
-        self._take(data)
-        self._output.write(calls_view(self._known, data.quality, span, self._settings.top_slow))
+        known = slowest(self._known, data, self._most)
+        view = slow_view(known, data.quality, span, with_stacks=self._with_stacks)
+        self._output.write(view)
         self._known = []
         return data.quality
 
     def tick(self, trace: kperf.SyscallTrace, span: Span) -> kperf.Quality | None:
-        if self._settings.timing.interval is not None:
+        if self._by_interval:
             return self._show(trace, span)
-        self._take(trace.calls())
+        self._known = slowest(self._known, trace.calls(), self._most)
         return None
 
     def finish(self, trace: kperf.SyscallTrace, span: Span) -> kperf.Quality | None:
-        return None if self._settings.timing.interval is not None else self._show(trace, span)
+        return None if self._by_interval else self._show(trace, span)
 
 
 class _Listing:
@@ -137,10 +151,11 @@ class _Listing:
 def _taker(settings: _Settings, output: Output) -> _Taker:
     if not settings.keeps_calls:
         return _Summary(settings, output)
-    is_by_interval = settings.timing.interval is not None and output.form != TEXT
-    if settings.events and not is_by_interval:
-        return _Listing(settings, output)
-    return _Calls(settings, output)
+    if settings.top_slow is not None:
+        return _Slowest(settings, output, settings.top_slow)
+    if settings.timing.interval is not None and output.form != TEXT:
+        return _Intervals(settings, output)
+    return _Listing(settings, output)
 
 
 # ---- tracing ----
@@ -167,6 +182,7 @@ def _open(settings: _Settings, launched: Launched | None) -> kperf.SyscallTrace:
         by=settings.by,
         keep_calls=settings.keeps_calls,
         mechanism=_MECHANISMS[settings.engine],
+        call_stack=settings.call_stack,
     )
 
 
@@ -257,6 +273,8 @@ def _names(texts: Sequence[str]) -> list[str]:
 def _check_combination(settings: _Settings) -> None:
     if settings.events and settings.top_slow is not None:
         raise click.UsageError("--events lists all calls and --top-slow a few: leave one out")
+    if settings.call_stack and settings.top_slow is None:
+        raise click.UsageError("-g shows who made the slowest calls: say how many with --top-slow")
     is_single = settings.target.tids or settings.target.cgroup
     if settings.engine == "bpf" and (settings.keeps_calls or is_single):
         raise click.UsageError(
@@ -279,6 +297,12 @@ def _check_combination(settings: _Settings) -> None:
 @click.option("--events", is_flag=True, help="List the calls one by one, as they happen.")
 @click.option(
     "--top-slow", type=options.Whole(1), metavar="N", help="List the N calls that took longest."
+)
+@click.option(
+    "-g",
+    "--call-stack",
+    is_flag=True,
+    help="With --top-slow: who made these calls, as frame pointers tell.",
 )
 @click.option(
     "--engine",
@@ -308,6 +332,7 @@ def command(ctx: click.Context, /, funcs: Sequence[str], **given: Any) -> int:
         by=given["by"] or "",
         events=given["events"],
         top_slow=given["top_slow"],
+        call_stack=given["call_stack"],
         histogram=given["histogram"],
         inherit=not given["no_inherit"],
         delay=given["delay"] * _MS,

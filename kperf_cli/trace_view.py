@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import kperf
 from kperf.calls import CallRow, CallSummary
-from kperf.report.calls import Call, octaves
+from kperf.report.calls import Call, SlowCall, octaves
 from kperf_cli.render import Column, Result, Table, envelope, show_share, show_time, utc_time
 from kperf_cli.target import Target
 from kperf_cli.words import one_line
@@ -170,7 +170,7 @@ def _result(ret: int) -> str:
     return f"{ret} {errorcode[-ret]}" if -ret in errorcode else str(ret)
 
 
-def _calls_table(found: Sequence[Call], span: Span, top_slow: int | None) -> Table:
+def _calls_table(found: Sequence[Call], title: str, span: Span) -> Table:
     rows = [
         [
             show_time(call.elapsed_ns),
@@ -186,8 +186,7 @@ def _calls_table(found: Sequence[Call], span: Span, top_slow: int | None) -> Tab
     ]
     columns = [Column("time", right=True), Column("system call"), Column("result")]
     columns += [Column(title, right=True) for title in ("start (s)", "pid", "tid", "cpu")]
-    which = "" if top_slow is None else f", the {len(found):,} slowest calls"
-    return Table(f"{span.describe()}{which}", [*columns, Column("comm")], rows)
+    return Table(title, [*columns, Column("comm")], rows)
 
 
 def calls_document(found: Sequence[Call], quality: kperf.Quality, span: Span) -> dict[str, Any]:
@@ -195,19 +194,46 @@ def calls_document(found: Sequence[Call], quality: kperf.Quality, span: Span) ->
     return _document([call._asdict() for call in found], quality, span)
 
 
-def calls_view(
-    found: Sequence[Call], quality: kperf.Quality, span: Span, top_slow: int | None
-) -> Result:
-    """Calls together; `top_slow`: how many of the slowest were asked for."""
+def calls_view(found: Sequence[Call], quality: kperf.Quality, span: Span) -> Result:
+    """Calls together."""
     rows = [call._asdict() for call in found]
     columns, csv_rows = _with_interval(rows, span, Call._fields)
     return Result(
         quality=quality_line(quality),
-        table=lambda: _calls_table(found, span, top_slow),
+        table=lambda: _calls_table(found, span.describe(), span),
         document=lambda: calls_document(found, quality, span),
         csv_columns=columns,
         csv_rows=lambda: csv_rows,
     )
+
+
+def _stack_table(slow: SlowCall) -> Table:
+    call = slow.call
+    rows = [[caller.symbol, caller.module] for caller in slow.stack] or [["not known", ""]]
+    title = f"{show_time(call.elapsed_ns)} in {call.syscall}, thread {call.tid}"
+    return Table(title, [Column("called from"), Column("module")], rows)
+
+
+def slow_view(
+    found: Sequence[SlowCall], quality: kperf.Quality, span: Span, *, with_stacks: bool
+) -> Result:
+    """The slowest calls; with stacks, below them who made each of them. CSV has no stacks."""
+    calls = [slow.call for slow in found]
+    view = calls_view(calls, quality, span)
+
+    def table() -> Table:
+        title = f"{span.describe()}, the {len(found):,} slowest calls"
+        below = [_stack_table(slow) for slow in found] if with_stacks else []
+        return _calls_table(calls, title, span)._replace(below=below)
+
+    def document() -> dict[str, Any]:
+        rows = [
+            {**slow.call._asdict(), "stack": [caller._asdict() for caller in slow.stack]}
+            for slow in found
+        ]
+        return _document(rows, quality, span)
+
+    return view._replace(table=table, document=document if with_stacks else view.document)
 
 
 _LINE = "{:>12}  {:>10}  {:>7}  {:<15}  {:>3}  {:<22}  {}\n"

@@ -37,12 +37,31 @@ def calls(data: PmuTraceData, order: Iterable[int] | None = None) -> list[Call]:
     ]
 
 
-def slowest(known: Sequence[Call], data: PmuTraceData, most: int) -> list[Call]:
+class Caller(NamedTuple):
+    """One function of a call's stack."""
+
+    symbol: str
+    module: str
+
+
+class SlowCall(NamedTuple):
+    """A call, and who made it from the innermost out; none where no stacks were recorded."""
+
+    call: Call
+    stack: tuple[Caller, ...]
+
+
+def _stack(row: Any) -> tuple[Caller, ...]:
+    return tuple(Caller(symbol.symbolName, symbol.module) for symbol in row.frames)
+
+
+def slowest(known: Sequence[SlowCall], data: PmuTraceData, most: int) -> list[SlowCall]:
     """The slowest of those known and those of a read, the slowest first."""
     if len(data):
         elapsed: Any = data.columns()["elapsed"]
-        known = [*known, *calls(data, nlargest(most, range(len(data)), key=elapsed.__getitem__))]
-    return nlargest(most, known, key=lambda call: call.elapsed_ns)
+        rows = nlargest(most, range(len(data)), key=elapsed.__getitem__)
+        known = [*known, *map(SlowCall, calls(data, rows), (_stack(data[row]) for row in rows))]
+    return nlargest(most, known, key=lambda slow: slow.call.elapsed_ns)
 
 
 class Octave(NamedTuple):

@@ -35,7 +35,7 @@ def calls() -> Iterator[Callable[[str], Path]]:
         def compiled(name: str) -> Path:
             binary = Path(folder) / name
             if not binary.exists():
-                flags = ["-O1", "-Wall", "-Wextra", "-pthread"]
+                flags = ["-O1", "-Wall", "-Wextra", "-pthread", "-fno-omit-frame-pointer"]
                 source = _PROGRAMS / f"{name}.c"
                 subprocess.run([compiler, *flags, "-o", binary, source], check=True)
             return binary

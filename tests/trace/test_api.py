@@ -271,6 +271,31 @@ def test_the_mechanism_is_told() -> None:
             assert trace.mechanism in " ".join(trace.notes)
 
 
+def test_rows_tell_who_made_the_call(calls: Callable[[str], Path]) -> None:
+    with kperf.Command([str(calls("callers")), "50"]) as command:
+        funcs = ["getppid", "nanosleep", "clock_nanosleep"]
+        with kperf.SyscallTrace(
+            funcs, command=command, enable_on_exec=True, call_stack=True
+        ) as trace:
+            command.start()
+            os.waitpid(command.pid, 0)
+            first, second = trace.calls(), trace.read()
+    found = [*first, *second]
+    assert len(found) == 100
+    for row in found:
+        called_by = {symbol.symbolName for symbol in row.frames}
+        assert ("asks" in called_by) == (row.funcs == "getppid")
+        assert ("sleeps" in called_by) == (row.funcs != "getppid")
+    plain = kperf.SyscallTrace(["getppid"], pids=[os.getpid()])
+    with plain:
+        plain.enable()
+        os.getppid()
+        plain.disable()
+        assert plain.read()[0].frames == ()
+    with pytest.raises(kperf.KperfError, match="keep_calls"):
+        kperf.SyscallTrace(call_stack=True, keep_calls=False)
+
+
 def test_threads_alone(tmp_path: Path) -> None:
     with kperf.SyscallTrace(["write"], tids=[os.getpid()], keep_calls=False) as trace:
         trace.enable()

@@ -176,6 +176,26 @@ def test_a_document_of_listed_calls_is_like_any_other(kperf: Run, calls: Compile
     assert nothing.rows() == []
 
 
+CALLERS = {"nanosleep": "sleeps", "clock_nanosleep": "sleeps", "getppid": "asks"}
+
+
+def test_the_slowest_calls_with_who_made_them(kperf: Run, calls: Compiled) -> None:
+    names = ",".join(CALLERS)
+    command = ("-g", "--top-slow", 1000, "--", calls("callers"), 200)
+    document = kperf("trace", names, "--json", *command).document()
+    rows = document["rows"]
+    assert len(rows) == 400
+    assert document["quality"]["lost"] == 0
+    for row in rows:
+        called_by = [caller["symbol"] for caller in row["stack"]]
+        assert CALLERS[row["syscall"]] in called_by
+        assert not (set(CALLERS.values()) - {CALLERS[row["syscall"]]}) & set(called_by)
+        assert called_by.index(CALLERS[row["syscall"]]) < called_by.index("main")
+    few = kperf("trace", "getppid", *command[:1], "--top-slow", 2, *command[3:]).lines()
+    assert sum(line.startswith("asks ") for line in few) == 2
+    assert "the 2 slowest calls" in few[1]
+
+
 def test_intervals(kperf: Run, calls: Compiled, tmp_path: Path) -> None:
     stamps = tmp_path / "stamps"
     command = ("--", calls("stamped"), stamps, "sleep", 150)
@@ -238,6 +258,7 @@ def test_a_delay(kperf: Run, calls: Compiled, tmp_path: Path) -> None:
         (("read", "--", "/no/such"), 127, "there is no command '/no/such'"),
         (("-p", 4194304), 1, "there is no process 4194304"),
         (("--events", "--top-slow", 3, "-a"), 2, "leave one out"),
+        (("-g", "-a"), 2, "say how many with --top-slow"),
         (("--events", "--histogram", "-a"), 2, "--histogram is of summaries"),
         (("--top-slow", 3, "--by", "thread", "-a"), 2, "--by is of summaries"),
         (("--top-slow", 0, "-a"), 2, "will not do"),
