@@ -69,6 +69,7 @@ def cost(program: _Program, folder: Path, runs: int) -> None:
     """What tracing costs the program, and the whole command."""
     kperf_command = shutil.which("kperf") or "kperf"
     summary = [kperf_command, "trace", "read,write", "--", *program.argv()]
+    through_rings = [*summary[:3], "--engine", "ring", *summary[3:]]
     losses: list[int] = []
 
     def in_program(run: Callable[[], object]) -> Callable[[], float]:
@@ -86,6 +87,7 @@ def cost(program: _Program, folder: Path, runs: int) -> None:
 
     own = {
         "kperf trace read,write": in_program(run(summary)),
+        "the same with --engine ring": in_program(run(through_rings)),
         "kperf.SyscallTrace, all calls kept": in_program(to_memory),
         "untraced": in_program(run(program.argv())),
     }
