@@ -73,6 +73,11 @@ if [ -n "$kunpeng" ]; then
 	"$VM/mkdtb.sh" "$WORK/kunpeng.dtb" \
 		-M "$machine" -cpu "$cpu" -smp "$cpus" -m "$memory" "${board[@]}"
 	board+=(-dtb "$WORK/kunpeng.dtb")
+	# For the PCIe counters: 0000:01:00.0 and 0000:02:00.0, each below a root port (0000:00:02.0 and
+	# 0000:00:03.0), and 0000:00:01.0 below none.
+	board+=(-device pci-testdev,addr=1
+		-device pcie-root-port,id=port2,addr=2,chassis=1 -device qemu-xhci,bus=port2
+		-device pcie-root-port,id=port3,addr=3,chassis=2 -device qemu-xhci,bus=port3)
 fi
 accel=tcg,thread=multi,tb-size=512
 if [ -n "$shift_ns" ]; then

@@ -40,6 +40,19 @@ DEVICES = {
     "smmuv3_pmcg_100020": (1, 0),
     "smmuv3_pmcg_100040": (2, 0),
     "hisi_pcie0_core0": (1, 0),
+    "hisi_pcie0_core1": (2, 1),
+}
+
+# What stands in their place after `rig-pmus second`.
+SECOND_GENERATION = {
+    "hisi_sccl1_ddrc0_0": (1, 0),
+    "hisi_sccl1_ddrc0_1": (2, 0),
+    "hisi_sccl3_ddrc0_0": (3, 1),
+    "hisi_sccl3_ddrc0_1": (4, 1),
+    "hisi_sccl1_l3c0_0": (1, 0),
+    "hisi_sccl3_l3c2_0": (2, 1),
+    "hisi_sccl1_hha0_0": (1, 0),
+    "hisi_sccl3_hha2_0": (2, 1),
 }
 
 _PR_SET_DUMPABLE = 4
@@ -65,14 +78,31 @@ _CODES = {
     "tlb_miss": 0x2,
     "rx_mrd_cnt": 0x10210,
     "rx_mrd_latency": 0x210,
+    "rx_mrd_flux": 0x804,
+    "rx_mrd_time": 0x10804,
+    "tx_mrd_flux": 0x405,
 }
+
+# What the second generation codes otherwise.
+_CODES_2 = {
+    "flux_wr": 0x83,
+    "flux_rd": 0x84,
+    "latency": 0x80,
+    "l3c_ref": 0xB8,
+    "other": 0xCE,
+}
+
+
+def _code(device: str, name: str) -> int:
+    codes = {**_CODES, **_CODES_2} if device in SECOND_GENERATION else _CODES
+    return codes[name]
 
 
 def known_rate(event: str) -> float:
     """What an event of a device counts in a microsecond."""
     device, terms = event.split("/")[:2]
     name = terms.partition(",")[0]
-    code, unit = _CODES[name], DEVICES[device][0]
+    code, unit = _code(device, name), {**DEVICES, **SECOND_GENERATION}[device][0]
     sums = device.startswith("hisi_pcie") and not code & 0x10000
     return ((code & 0xFF) + 1) * unit * (100 if sums else 1)
 

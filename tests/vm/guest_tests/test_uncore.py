@@ -122,7 +122,7 @@ def test_terms_of_the_devices_formats() -> None:
         "hisi_sccl1_ddrc0/config=0x1/": "hisi_sccl1_ddrc0/flux_rd/",
         "hisi_sccl1_l3c0/event=0x29/": "hisi_sccl1_l3c0/back_invalid/",
         "hisi_pcie0_core0/rx_mrd_cnt,port=0x1/": "hisi_pcie0_core0/rx_mrd_cnt/",
-        "hisi_pcie0_core0/rx_mrd_latency,bdf=0x100/": "hisi_pcie0_core0/rx_mrd_latency/",
+        "hisi_pcie0_core0/rx_mrd_latency,port=0x1/": "hisi_pcie0_core0/rx_mrd_latency/",
         "smmuv3_pmcg_100020/tlb_miss,filter_enable=1,filter_span=0,filter_stream_id=0x42/": (
             "smmuv3_pmcg_100020/tlb_miss/"
         ),
