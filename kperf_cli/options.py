@@ -204,7 +204,14 @@ interval_options = apply(
     click.option("--interval-count", type=Whole(1), metavar="N", help="Stop after N intervals."),
 )
 
-target_options = apply(
+_CGROUP = click.option(
+    "-G",
+    "--cgroup",
+    metavar="PATH",
+    callback=not_empty,
+    help="The tasks of this cgroup (with -a or -C).",
+)
+_WHOM = (
     click.option(
         "-p",
         "--pid",
@@ -225,13 +232,8 @@ target_options = apply(
     click.option(
         "-C", "--cpu", "cpus", type=_CpuList(), metavar="LIST", help="On these CPUs: 0-3,8."
     ),
-    click.option(
-        "-G",
-        "--cgroup",
-        metavar="PATH",
-        callback=not_empty,
-        help="The tasks of this cgroup (with -a or -C).",
-    ),
+)
+_WHEN = (
     click.option("--no-inherit", is_flag=True, help="Leave future threads and children out."),
     duration_option,
     click.option(
@@ -243,6 +245,9 @@ target_options = apply(
         help="Start counting this much later.",
     ),
 )
+
+target_options = apply(*_WHOM, _CGROUP, *_WHEN)
+target_options_without_cgroup = apply(*_WHOM, *_WHEN)
 
 _TABLE_FORMS = ("text", "json", "csv")
 

@@ -168,8 +168,6 @@ def _check(ctx: click.Context, argv: Sequence[str], given: dict[str, Any]) -> No
     if given["decode"] is None:
         if ctx.obj["sysroot"]:
             raise click.UsageError("--sysroot is a description, and only a real machine is sampled")
-        if given["cgroup"]:
-            raise click.UsageError("SPE cannot be kept to a cgroup: leave -G out")
         return
     if argv or any(given[name] for name in _LIVE):
         raise click.UsageError("--decode reads a file: leave out what is for a recording")
@@ -179,9 +177,7 @@ def _check(ctx: click.Context, argv: Sequence[str], given: dict[str, Any]) -> No
 
 def _settings(given: dict[str, Any], argv: Sequence[str], keep: Keep, files: Files) -> _Settings:
     return _Settings(
-        target=make_target(
-            argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"], given["cgroup"]
-        ),
+        target=make_target(argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"]),
         data_filter=_data_filter(given),
         events=_events(given["event"]),
         any_event=given["any_event"],
@@ -219,7 +215,7 @@ def _settings(given: dict[str, Any], argv: Sequence[str], keep: Keep, files: Fil
 @click.option(
     "--raw", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the raw AUX bytes, too."
 )
-@options.target_options
+@options.target_options_without_cgroup
 @click.option("--top", type=options.Whole(1), default=20, metavar="N", help="Rows a table.")
 @click.option(
     "--lines-of-cache", is_flag=True, help="Hot cache lines, and the threads that share them."

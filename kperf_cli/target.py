@@ -70,7 +70,7 @@ def make_target(
     tids: list[int] | None,
     cpus: list[int] | None,
     all_cpus: bool,
-    cgroup: str | None,
+    cgroup: str | None = None,
 ) -> Target:
     """Checks that the options name somebody, and do not contradict each other."""
     target = Target(list(argv), pids or [], tids or [], cpus or [], all_cpus, cgroup or "")

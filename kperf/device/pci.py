@@ -64,6 +64,18 @@ class Device(NamedTuple):
         return f"{self.address} ({', '.join(self.names)})" if self.names else str(self.address)
 
 
+def named(text: str) -> Address:
+    """As `parse_bdf`; raises `KperfError` for what is no BDF."""
+    address = parse_bdf(text)
+    if address is None:
+        raise error(
+            Error.INVALID_BDF,
+            f"'{text}' is no BDF",
+            hint="write bus:device.function in hexadecimal digits, such as 7a:01.0",
+        )
+    return address
+
+
 class Pci:
     """The PCI tree of a machine, read when it is asked for."""
 
@@ -163,13 +175,7 @@ class Pci:
 
     def find(self, text: str, kind: str) -> tuple[Device, list[str]]:
         """A device that was named, and its PMUs. Raises for no BDF, no device, and no PMU."""
-        address = parse_bdf(text)
-        if address is None:
-            raise error(
-                Error.INVALID_BDF,
-                f"'{text}' is no BDF",
-                hint="write bus:device.function in hexadecimal digits, such as 7a:01.0",
-            )
+        address = named(text)
         device = self.device(address)
         if device is None:
             raise error(

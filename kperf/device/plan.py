@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kperf.device.find import Found, Source, find
 from kperf.device.metric import Metric, Recipe
-from kperf.device.pci import Device, Pci, port_bit
+from kperf.device.pci import Device, Pci, named, port_bit
 from kperf.errors import Error, KperfError, error
 from kperf.events.event import Event, EventGroup
 from kperf.machine import Machine
@@ -54,6 +54,8 @@ def _missing(found: Found) -> KperfError:
 
 def _check_named(wanted: Wanted, machine: Machine, pci: Pci) -> None:
     metric = wanted.metric
+    if wanted.bdf:
+        named(wanted.bdf)  # whatever the machine has: a typing error comes first
     if metric.bdf and not wanted.bdf:
         anywhere = find(metric, machine)
         if not anywhere.sources:

@@ -182,7 +182,8 @@ def test_in_place_without_colour(terminal: Open) -> None:
     [
         ([], 2, "there is nothing to measure"),
         (["ddr-raed-bw"], 1, "did you mean ddr-read-bw"),
-        (["tsc", "--bdf", "zz", "hha-cross-numa"], 1, "cannot be measured here"),
+        (["tsc", "--bdf", "00:00.0", "hha-cross-numa"], 1, "cannot be measured here"),
+        (["--bdf", "zz", "pcie-rx-mrd-bw"], 1, "'zz' is no BDF"),
         (["pcie-rx-mrd-bw"], 1, "cannot be measured here"),
         (["tsc", "--by", "planet"], 2, "--by"),
         (["tsc", "--interval-count", "3"], 2, "add -I"),

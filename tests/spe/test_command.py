@@ -178,7 +178,7 @@ def test_a_damaged_perf_data_is_no_traceback(
         (("--decode", "FILE", "--load"), "leave out"),
         (("--decode", "FILE", "--event", "retired"), "use --any-event"),
         (("--decode", "FILE", "-o", "x.data"), "no perf.data"),
-        (("-G", "/", "-a"), "cgroup"),
+        (("-G", "/", "-a"), "-G"),
     ],
 )
 def test_usage(kperf: Run, recording: Path, arguments: tuple[str, ...], words: str) -> None:
