@@ -222,8 +222,11 @@ int kp_taken_finish(struct kp_taken *taken, size_t n_events, struct kp_spaces *s
 static int create_store(const struct kp_sampling *sampling, struct kp_store *store)
 {
     int has_extra = sampling->branch_sample_type != 0 || (sampling->flags & KP_SAMPLING_RAW) != 0;
-    return kp_store_create(store, sampling->store_bytes, (sampling->flags & KP_SAMPLING_ADDR) != 0,
-                           has_extra);
+    int rc = kp_store_create(store, sampling->store_bytes,
+                             (sampling->flags & KP_SAMPLING_ADDR) != 0, has_extra);
+    store->has_branches =
+        sampling->branch_sample_type != 0 && (sampling->flags & KP_SAMPLING_RAW) == 0;
+    return rc;
 }
 
 int kp_taken_create(const struct kp_intake *intake, struct kp_taken *out)

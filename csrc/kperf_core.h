@@ -296,6 +296,19 @@ struct kp_spe_report {
 };
 
 /* Samples in order of time; columns of len items. Times in ns of CLOCK_MONOTONIC. */
+/* Branches that samples of one event were preceded by, from one frame to another. */
+struct kp_branch_row {
+    uint64_t taken;
+    uint64_t mispredicted; /* of those the hardware says so, */
+    uint64_t predicted;    /* and of these the contrary */
+    uint64_t cycles;       /* since the branch before, over all that tell them */
+    uint64_t timed;        /* how many tell them */
+    uint32_t event;
+    uint32_t from;
+    uint32_t to;
+    uint32_t reserved;
+};
+
 struct kp_samples {
     uint64_t *time;
     uint64_t *ip;
@@ -325,7 +338,10 @@ struct kp_samples {
     char *strings;
     uint64_t *string_offset;
     size_t n_strings;
-    struct kp_loss *loss; /* one an event */
+    struct kp_branch_row *branches; /* with branch records: what they add up to; else NULL */
+    size_t n_branches;
+    uint64_t branches_dropped; /* that found no room among these */
+    struct kp_loss *loss;      /* one an event */
     size_t n_events;
     uint64_t side_lost; /* records of processes and mappings that went lost */
     uint64_t malformed;

@@ -5,6 +5,7 @@
  * symbol is looked up once a frame, and equal stacks of equal spaces are resolved once. */
 #include "resolve.h"
 
+#include "branches.h"
 #include "error.h"
 #include "perf_abi.h"
 
@@ -125,6 +126,58 @@ static int resolve_all(struct resolver *resolver)
     return rc;
 }
 
+/* ---- branches ---- */
+
+enum { KERNEL_BIT = 63 }; /* of an address: the upper half is the kernel's */
+
+static int frame_of(struct resolver *resolver, int64_t space, uint64_t time, uint64_t address,
+                    uint32_t *out)
+{
+    uint64_t context = address >> KERNEL_BIT ? KP_CONTEXT_KERNEL : KP_CONTEXT_USER;
+    uint32_t mapping = mapping_of(resolver, space, time, context, address);
+    return kp_stacks_add(&resolver->result->frames, mapping + 1, address, out);
+}
+
+static int resolve_branches(struct resolver *resolver, const struct kp_tally *sums)
+{
+    struct kp_samples *samples = &resolver->result->samples;
+    samples->branches = calloc(sums->n + 1, sizeof(*samples->branches));
+    if (samples->branches == NULL)
+        return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for %zu branches", sums->n);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sums->n; i++) {
+        const struct kp_branch_key *key = kp_tally_key(sums, i);
+        const struct kp_branch_sum *sum = kp_tally_value(sums, i);
+        struct kp_branch_row *row = &samples->branches[i];
+        *row = (struct kp_branch_row){.taken = sum->taken,
+                                      .mispredicted = sum->mispredicted,
+                                      .predicted = sum->predicted,
+                                      .cycles = sum->cycles,
+                                      .timed = sum->timed,
+                                      .event = kp_branch_event(key)};
+        rc = frame_of(resolver, key->space, sum->time, key->from, &row->from);
+        if (rc == 0)
+            rc = frame_of(resolver, key->space, sum->time, key->to, &row->to);
+    }
+    samples->n_branches = sums->n;
+    return rc;
+}
+
+static int add_up_branches(struct resolver *resolver)
+{
+    const struct kp_store *store = &resolver->result->store;
+    struct kp_tally sums;
+    if (!store->has_branches)
+        return 0;
+    int rc = kp_branches_add_up(store, resolver->spaces, &sums,
+                                &resolver->result->samples.branches_dropped);
+    if (rc != 0)
+        return rc;
+    rc = resolve_branches(resolver, &sums);
+    kp_tally_destroy(&sums);
+    return rc;
+}
+
 /* ---- the result ---- */
 
 static int copy_mappings(struct result *result, const struct kp_spaces *spaces)
@@ -218,6 +271,8 @@ static int run(struct result *result, struct kp_spaces *spaces)
         rc = kp_column_create(&resolver.known_node, sizeof(uint32_t), most_nodes);
     if (rc == 0)
         rc = resolve_all(&resolver);
+    if (rc == 0)
+        rc = add_up_branches(&resolver);
     kp_stacks_destroy(&resolver.known);
     kp_column_destroy(&resolver.known_node);
     return rc;
@@ -265,6 +320,7 @@ void kp_samples_destroy(struct kp_samples *samples)
     kp_stacks_destroy(&result->stacks);
     kp_stacks_destroy(&result->frames);
     kp_column_destroy(&result->comm);
+    free(result->samples.branches);
     free(result->samples.mappings);
     free(result->samples.task_events);
     free(result->samples.string_offset);

@@ -19,6 +19,7 @@ struct kp_store {
     size_t extra_used;
     int has_addr;
     int has_extra;
+    int has_branches; /* extra is branches, not raw bytes */
 };
 
 /* What a store may hold, in bytes of memory. */

@@ -610,6 +610,14 @@ class SampleData(PmuData):
         super().free()
         self._raw = self._stacks = None
 
+    def branches(self) -> list[BranchSum]:
+        """The branches before all samples, added up; none without a branch filter."""
+        if self._raw is None:
+            raise _freed()
+        size = self._raw.n_branches * ffi.sizeof("struct kp_branch_row")
+        raw = ffi.buffer(self._raw.branches, size) if size else b""
+        return list(map(BranchSum._make, iter_unpack(_BRANCH_ROW, raw)))
+
     def hot(self, keys: int) -> list[HotRow]:
         """The samples added up by some of `HotKey`."""
         if self._raw is None:
@@ -622,6 +630,26 @@ class SampleData(PmuData):
             return list(map(HotRow._make, iter_unpack(_HOT_ROW, raw)))
         finally:
             lib.kp_hot_destroy(rows[0])
+
+
+class BranchSum(NamedTuple):
+    """Branches of one event between two frames (numbers of `Stacks.symbols`): struct kp_branch_row.
+
+    mispredicted, predicted: how often the hardware says so. cycles: since the branch before, over
+    `timed` of them.
+    """
+
+    taken: int
+    mispredicted: int
+    predicted: int
+    cycles: int
+    timed: int
+    event: int
+    origin: int
+    target: int
+
+
+_BRANCH_ROW = "=QQQQQIII4x"
 
 
 class HotRow(NamedTuple):
@@ -713,6 +741,8 @@ def _of_times(events: Sequence[EventInfo], times: Sequence[EventTimes]) -> list[
 def _quality(raw: Any, losses: Sequence[Any], notes: Sequence[str]) -> SampleQuality:
     """What became of the samples, added up over the events; by event in the notes."""
     found = list(notes)
+    if raw.branches_dropped:
+        found.append(f"{raw.branches_dropped:,} branches found no room among the hot ones")
     if raw.side_lost:
         found.append(
             f"{raw.side_lost} records of processes and mappings lost: names may be missing"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import kperf
+from kperf.report.branches import HotBranch, Place, hot_branches
 from kperf.report.callers import Call
 from kperf.report.hot import HotLine, hot_lines
 from kperf_cli.recording import Recorded
@@ -126,7 +127,57 @@ def _table(recorded: Recorded, lines: Sequence[HotLine], shown: Shown) -> Table:
     cut = f", the first {len(top)} of {len(lines):,} rows" if len(top) < len(lines) else ""
     maker = _TableMaker(shown.keys, len(events) > 1, bool(shown.tree))
     rows = [row for line in top for row in maker.rows(line)]
-    return Table(_title(recorded, shown, events, cut), maker.columns(), rows)
+    branches = hot_branches(recorded.data)
+    below = [_branch_table(branches, shown.top)] if branches else []
+    return Table(_title(recorded, shown, events, cut), maker.columns(), rows, below)
+
+
+# ---- branches ----
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else show_share(share)
+
+
+def _branch_table(branches: Sequence[HotBranch], most: int) -> Table:
+    shown = branches[:most]
+    cut = f", the first {len(shown)} of {len(branches):,}" if len(shown) < len(branches) else ""
+    rows = [
+        [
+            show_share(branch.share),
+            f"{branch.taken:,}",
+            _share(branch.mispredicted),
+            "-" if branch.cycles is None else f"{branch.cycles:.1f}",
+            str(branch.origin),
+            str(branch.target),
+            branch.origin.module,
+        ]
+        for branch in shown
+    ]
+    titles = ("share", "taken", "mispredicted", "cycles")
+    columns = [Column(title, right=True) for title in titles]
+    columns += [Column("from"), Column("to"), Column("module")]
+    return Table(f"Branches before the samples{cut}", columns, rows)
+
+
+def _place_document(place: Place) -> dict[str, Any]:
+    known = place._asdict()
+    return known if place.file else {**known, "file": None, "line": None}
+
+
+def _branch_documents(branches: Sequence[HotBranch]) -> list[dict[str, Any]]:
+    return [
+        {
+            "event": branch.event,
+            "from": _place_document(branch.origin),
+            "to": _place_document(branch.target),
+            "taken": branch.taken,
+            "share": branch.share,
+            "mispredicted": branch.mispredicted,
+            "cycles": branch.cycles,
+        }
+        for branch in branches
+    ]
 
 
 # ---- the quality line ----
@@ -207,6 +258,21 @@ def _documents(lines: Sequence[HotLine], tree: str) -> list[dict[str, Any]]:
     ]
 
 
+def _document(recorded: Recorded, lines: Sequence[HotLine], shown: Shown) -> dict[str, Any]:
+    document = envelope(
+        shown.command,
+        kperf.Machine(),
+        _documents(lines, shown.tree),
+        recorded.data.quality,
+        recorded.start,
+        target=shown.subject.as_dict(),
+        duration_ns=recorded.duration_ns,
+        exit_status=recorded.ended.status if recorded.ended else None,
+    )
+    branches = hot_branches(recorded.data)
+    return {**document, "branches": _branch_documents(branches)} if branches else document
+
+
 def view(recorded: Recorded, shown: Shown) -> Result:
     """The result in every form."""
     lines = hot_lines(recorded.data, shown.keys, shown.tree)
@@ -214,16 +280,7 @@ def view(recorded: Recorded, shown: Shown) -> Result:
     return Result(
         quality=quality_line(quality),
         table=lambda: _table(recorded, lines, shown),
-        document=lambda: envelope(
-            shown.command,
-            kperf.Machine(),
-            _documents(lines, shown.tree),
-            quality,
-            recorded.start,
-            target=shown.subject.as_dict(),
-            duration_ns=recorded.duration_ns,
-            exit_status=recorded.ended.status if recorded.ended else None,
-        ),
+        document=lambda: _document(recorded, lines, shown),
         csv_columns=(*shown.keys, "event", "share", "samples", "period"),
         csv_rows=lambda: [_row(line) for line in lines],
     )
