@@ -10,7 +10,7 @@ import click
 
 import kperf
 from kperf.report.device import DeviceReport, is_lossy
-from kperf_cli import options
+from kperf_cli import completion, options
 from kperf_cli.device_view import Measured, listing, view
 from kperf_cli.render import make_output
 from kperf_cli.target import Ended, Launched, Signals, Target, Waiter, exit_status
@@ -133,7 +133,11 @@ class _Command(options.Command):
 @options.output_options
 @options.strict_option
 @click.argument(
-    "metrics", nargs=-1, callback=options.split_names, metavar="METRIC,... [-- COMMAND [ARG]...]"
+    "metrics",
+    nargs=-1,
+    callback=options.split_names,
+    shell_complete=completion.device_metrics,
+    metavar="METRIC,... [-- COMMAND [ARG]...]",
 )
 @click.pass_context
 def command(ctx: click.Context, /, metrics: list[str], **given: Any) -> int:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
+from kperf_cli import completion
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _MOST_SECONDS = 1e9
@@ -285,6 +287,7 @@ event_option = click.option(
     "events",
     multiple=True,
     callback=_events,
+    shell_complete=completion.events,
     metavar="LIST",
     help="Events: names between commas, groups as {a,b}, modifiers as a:u. May be repeated.",
 )
@@ -294,6 +297,7 @@ metric_option = click.option(
     "--metrics",
     multiple=True,
     callback=split_names,
+    shell_complete=completion.metrics,
     metavar="NAME,...",
     help="Metrics by name, such as ipc or topdown-l1: see kperf list metrics.",
 )

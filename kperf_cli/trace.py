@@ -10,7 +10,7 @@ import click
 
 import kperf
 from kperf.report.calls import SlowCall, calls, slowest
-from kperf_cli import options
+from kperf_cli import completion, options
 from kperf_cli.render import TEXT, Output, make_output
 from kperf_cli.target import Ended, Launched, Signals, Target, Waiter, exit_status, make_target
 from kperf_cli.timing import Timing, intervals, make_timing, wall_clock
@@ -287,7 +287,12 @@ def _check_combination(settings: _Settings) -> None:
 
 
 @click.command("trace", cls=_TraceCommand)
-@click.argument("funcs", nargs=-1, metavar="[CALL,...] [-- COMMAND [ARG]...]")
+@click.argument(
+    "funcs",
+    nargs=-1,
+    shell_complete=completion.syscalls,
+    metavar="[CALL,...] [-- COMMAND [ARG]...]",
+)
 @options.target_options
 @options.interval_options
 @click.option(
