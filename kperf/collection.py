@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kperf import notes
 from kperf._core import lib
 from kperf._native import EventStatus, Failure, NativeSession
+from kperf.arguments import of_type
 from kperf.closing import Closing
 from kperf.command import Command
 from kperf.data import EventInfo, PmuData
@@ -168,6 +169,8 @@ class Collection(Closing):
 
 def target_of(wanted: Wanted, machine: Machine) -> Target:
     """Whom to collect from, checked."""
+    of_type("command", wanted.command, Command, type(None))
+    of_type("cgroup", wanted.cgroup, str)
     return Target(
         pids=check_pids(wanted.pids) + ([wanted.command.pid] if wanted.command else []),
         tids=check_pids(wanted.tids, "thread"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from kperf.arguments import of_type
 from kperf.errors import Error, KperfError, error
 from kperf.events import grammar, modifiers
 from kperf.events.event import DEVICE, TRACEPOINT, Event, EventGroup
@@ -38,6 +39,8 @@ def ask_for(
     `filters` gives each text's filter ("": none), which is that of all its events.
     """
     texts = [events] if isinstance(events, str) else list(events)
+    for text in texts:
+        of_type("an event", text, str)
     if filters and len(filters) != len(texts):
         raise error(
             Error.INVALID_FILTER,
@@ -281,6 +284,7 @@ def open_cgroup(path: str) -> int:
     """A cgroup's directory, by path or by its name below the perf_event or unified hierarchy."""
     below = [root + path.strip("/") for root in _CGROUP_ROOTS]
     candidates = [path] if path.startswith("/sys/") else below
+    candidates = [] if "\0" in path else candidates
     for candidate in filter(_is_countable_cgroup, candidates):
         try:
             return os.open(candidate, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

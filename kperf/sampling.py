@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kperf._native import EventStatus, Failure, probe
 from kperf._native_sampling import NativeSampler, SampleOptions
+from kperf.arguments import size
 from kperf.attrs import BranchSampleFilter, EvtAttr, SymbolMode
 from kperf.collection import Collection, Wanted
 from kperf.command import Command
@@ -129,8 +130,8 @@ class Sampling(Collection):
         self._options = SampleOptions(
             call_chain=call_stack,
             branch_types=branch_filter,
-            ring_bytes=buffer_bytes,
-            store_bytes=store_bytes or quarter_of_memory(),
+            ring_bytes=size("buffer_bytes", buffer_bytes),
+            store_bytes=size("store_bytes", store_bytes) or quarter_of_memory(),
         )
         super().__init__(
             Wanted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kperf._native_tracing import KEYS
+from kperf.arguments import size
 from kperf.calls import CallSummary, PmuTraceData
 from kperf.closing import Closing
 from kperf.collection import Wanted
@@ -103,7 +104,14 @@ class SyscallTrace(Closing):
         )
         selection = names.select(list(funcs))
         wanted = TraceWanted(
-            names, selection, by, keep_calls, buffer_bytes, store_bytes, whom, call_stack
+            names,
+            selection,
+            by,
+            bool(keep_calls),
+            size("buffer_bytes", buffer_bytes),
+            size("store_bytes", store_bytes),
+            whom,
+            call_stack,
         )
         self._keeps_calls = keep_calls
         self._trace = _open(wanted, mechanism)

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
+from kperf.arguments import of_type
 from kperf.device.metric import ANY, BYTES, CORES, JOULES, METRICS, Metric, Recipe, Term
 from kperf.errors import Error, KperfError, error
 from kperf.events.event import Event
@@ -57,6 +58,7 @@ def metric_of(name: int | str) -> Metric:
             f"{name} is no metric",
             hint="use a member of kperf.PmuDeviceMetric",
         )
+    of_type("a metric", name, str)
     known = {metric.name: metric for metric in METRICS.values()}
     plain = name.strip().lower().replace("_", "-")
     found = known.get(plain[len("pmu-") :] if plain.startswith("pmu-") else plain)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Union
 
 from kperf._native import EventStatus, Failure, NativeSession
+from kperf.arguments import of_type
 from kperf.attrs import PmuDeviceAttr
 from kperf.collection import Collection, Wanted
 from kperf.data import Quality
@@ -66,6 +67,7 @@ class Device(Collection):
         bdfs: Sequence[str] = (),
         by: str | Mapping[str, str] = "",
     ) -> None:
+        of_type("by", by, str, Mapping)
         self._asked = ask(metrics, bdfs)
         self._by = dict.fromkeys(SUMS, by) if isinstance(by, str) else by
         super().__init__(Wanted(events=()))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import index
 
 from kperf._native import EventStatus, Failure
 from kperf._native_sampling import NativeSampler, SampleOptions
+from kperf.arguments import of_type, size
 from kperf.attrs import SpeFilter, SymbolMode
 from kperf.collection import Collection, Wanted
 from kperf.command import Command
@@ -64,16 +66,22 @@ class SpeSampling(Collection):
         store_bytes: int = 0,
         spool_fd: int = -1,
     ) -> None:
+        of_type("keep", keep, Keep)
         self._request = SpeRequest(
-            int(data_filter), int(event_filter), min_latency, period, exclude_user, exclude_kernel
+            index(data_filter),
+            index(event_filter),
+            min_latency,
+            period,
+            exclude_user,
+            exclude_kernel,
         )
         self._has_clock = not data_filter & SpeFilter.PCT_ENABLE
         self._options = SampleOptions(
             raw=True,
-            ring_bytes=buffer_bytes,
-            store_bytes=store_bytes or quarter_of_memory(),
+            ring_bytes=size("buffer_bytes", buffer_bytes),
+            store_bytes=size("store_bytes", store_bytes) or quarter_of_memory(),
             spe=keep._replace(any_events=any_events or keep.any_events),
-            aux_bytes=aux_bytes,
+            aux_bytes=size("aux_bytes", aux_bytes),
             other_timer=not self._has_clock,
             spool_fd=spool_fd,
         )
