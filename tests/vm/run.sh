@@ -1,10 +1,12 @@
 #!/bin/bash
 # Boots the guest, runs one command in it, prints what it prints, and exits with its status.
-# usage: run.sh [-K] [-i SHIFT] [-d SITE_DIR] [-p PAYLOAD_DIR] [-o OUT_DIR] [-c CPU] [-s CPUS] [-m MEM_MB]
+# usage: run.sh [-K] [-w] [-i SHIFT] [-d SITE_DIR] [-p PAYLOAD_DIR] [-o OUT_DIR] [-c CPU] [-s CPUS] [-m MEM_MB]
 #               [-t TIMEOUT_S] [-l CONSOLE_LOG] [-q 'QEMU ARGUMENTS'] [-a 'KERNEL ARGUMENTS']
 #               -- COMMAND...
 # -K: the CPUs say they are Kunpeng 920 cores on two dies, with a NUMA node each, and the RAM from
 #     4 GiB up is left to module/rigsoc.c, which plays registers in it. At most 8 CPUs.
+# -w: the command makes a file /rig/ready when it has all that it needs; until then the guest has not
+#     come up (loading modules may hang as well as booting).
 # -i: the guest's clock advances by 2^SHIFT ns an instruction, and by nothing else: however busy the
 #     host is, the guest's times are right. Waiting takes no time, and instructions can be counted.
 # -d: SITE_DIR (from wheel.sh) becomes a read-only disk, /site, first on PYTHONPATH and PATH.
@@ -16,14 +18,16 @@ set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
+came_up=started
 payload='' out='' site='' kunpeng='' shift_ns='' log='' kernel_args=''
 cpu=max,pauth-impdef=on cpus=2 memory=2048 time=600
 BOOT_TIME=180 # some 5 s where nothing else runs
 machine=virt,gic-version=3
 extra=()
-while getopts Ki:d:p:o:c:s:m:t:l:q:a: flag; do
+while getopts Kwi:d:p:o:c:s:m:t:l:q:a: flag; do
 	case $flag in
 	K) kunpeng=1 ;;
+	w) came_up=ready ;;
 	i) shift_ns=$OPTARG ;;
 	d) site=$OPTARG ;;
 	p) payload=$OPTARG ;;
@@ -126,7 +130,7 @@ QEMU=$!
 (
 	for ((i = 0; i < BOOT_TIME; i++)); do
 		sleep 1
-		[ ! -e "$share/started" ] || exit 0
+		[ ! -e "$share/$came_up" ] || exit 0
 	done
 	kill "$QEMU" 2>/dev/null
 ) >/dev/null 2>&1 9>&- &
@@ -147,6 +151,6 @@ fi
 [ ! -s "$share/rc" ] || exit "$(cat "$share/rc")"
 say "the guest left no exit status (QEMU's: $status); the end of its console:"
 tail -n 15 "$WORK/console.log" >&2
-[ -e "$share/started" ] || exit 123
+[ -e "$share/$came_up" ] || exit 123
 [ "$status" != 124 ] || exit 124
 exit 125

@@ -95,13 +95,16 @@ def measure(metrics: str, bdfs: Sequence[str]) -> list[Any]:
 
 def test_bandwidth_by_device() -> None:
     """A sum counts a hundred times as fast as its time, times the factor of its target."""
-    rows = measure("pcie-rx-mrd-bw,pcie-tx-mrd-bw", ["01:00.0", "0000:02:00.0"])
+    names = "pcie-rx-mrd-bw,pcie-rx-mwr-bw,pcie-tx-mrd-bw,pcie-tx-mwr-bw"
+    rows = measure(names, ["01:00.0", "0000:02:00.0"])
     found = [(row.bdf, int(row.metric), row.count) for row in rows]
     known = [
         (bdf, metric, pytest.approx(100 * factor * WORD_BYTES, rel=0.01))
         for metric in (
             kperf.PmuDeviceMetric.PMU_PCIE_RX_MRD_BW,
+            kperf.PmuDeviceMetric.PMU_PCIE_RX_MWR_BW,
             kperf.PmuDeviceMetric.PMU_PCIE_TX_MRD_BW,
+            kperf.PmuDeviceMetric.PMU_PCIE_TX_MWR_BW,
         )
         for bdf, factor in (("01:00.0", 11), ("02:00.0", 21))
     ]
@@ -111,12 +114,12 @@ def test_bandwidth_by_device() -> None:
 
 def test_latency_by_root_port() -> None:
     """Latencies are counted by port: bit 4 of the bitmap is 00:02.0, bit 6 is 00:03.0."""
-    rows = measure("pcie-rx-mrd-lat", ["01:00.0", "02:00.0"])
-    found = {row.bdf: row.count for row in rows}
-    assert found == {
-        "01:00.0": pytest.approx(500, rel=0.01),
-        "02:00.0": pytest.approx(700, rel=0.01),
-    }
+    for metric in ("pcie-rx-mrd-lat", "pcie-rx-mwr-lat", "pcie-tx-mrd-lat"):
+        found = {row.bdf: row.count for row in measure(metric, ["01:00.0", "02:00.0"])}
+        assert found == {
+            "01:00.0": pytest.approx(500, rel=0.01),
+            "02:00.0": pytest.approx(700, rel=0.01),
+        }
 
 
 @pytest.mark.parametrize(
