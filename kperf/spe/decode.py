@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from kperf._core import ffi, lib
 from kperf._native import last_failure, plain_error
@@ -17,7 +17,7 @@ from kperf.spe.data import Cores, SpeData
 from kperf.spe.sources import Midr
 from kperf.topo import Topology
 
-_MAGIC = b"PERFILE2"
+_PIECE_BYTES = 1 << 24
 _STORE_BYTES = 1 << 36  # address space, of which only what is used costs memory
 _NO_SYMBOLS, _RESOLVE_ELF = 0, 1
 
@@ -152,11 +152,12 @@ def decode_spe(buffer: Any, *, midr: Midr | None = None) -> SpeData:
     stands in them, and addresses without symbols; `ts` is -1, and the generic timer is in
     `ext.timer`. Corrupt bytes are counted in `report` and told in `quality`. Raises `KperfError`.
     """
-    return decode(_of_one_core(buffer, midr), Keep(), Machine())
+    return decode(Recorded([Chunk(0, 0, buffer)], midrs=_midrs(midr)), Keep(), Machine())
 
 
-def _of_one_core(buffer: Any, midr: Midr | None) -> Recorded:
-    return Recorded([Chunk(0, 0, buffer)], midrs={} if midr is None else {0: midr})
+def _midrs(midr: Midr | None) -> dict[int, Midr]:
+    """Of the one core that raw bytes are of."""
+    return {} if midr is None else {0: midr}
 
 
 def decode_file(
@@ -166,20 +167,33 @@ def decode_file(
 
     `midr`: the core that raw bytes are of, which they do not tell.
     """
-    import mmap
-
+    from kperf.perfdata.file import MAGIC, PerfDataFile
     from kperf.spe.perfdata import read_perf_data
 
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise _not_spe(path, "it is empty")
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if content[: len(_MAGIC)] == _MAGIC:
-        return decode(read_perf_data(content, os.fspath(path)), keep, Machine())
-    data = decode(_of_one_core(content, midr), keep, Machine())
-    if data.report.records == 0:
-        raise _not_spe(path, "it has no SPE record")
-    return data
+        if file.read(len(MAGIC)) != MAGIC:
+            data = decode(Recorded(_Raw(file), midrs=_midrs(midr)), keep, Machine())
+            if data.report.records == 0:
+                raise _not_spe(path, "it has no SPE record")
+            return data
+    with PerfDataFile(os.fspath(path)) as recorded:
+        return decode(read_perf_data(recorded), keep, Machine())
+
+
+class _Raw:
+    """A file of raw AUX bytes, piece by piece: it may be larger than the memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[Chunk]:
+        self._file.seek(0)
+        at = 0
+        while piece := self._file.read(_PIECE_BYTES):
+            yield Chunk(0, at, piece)
+            at += len(piece)
 
 
 def _not_spe(path: str | os.PathLike[str], why: str) -> Exception:

@@ -217,16 +217,12 @@ def _kernel(machine: Machine) -> Iterator[bytes]:
 
 def write_raw(spooled: str, path: str) -> None:
     """Writes the AUX bytes of a perf.data, one CPU's after another's. Raises `KperfError`."""
-    import mmap
+    from kperf.perfdata.file import PerfDataFile
+    from kperf.spe.perfdata import chunks_by_cpu
 
-    from kperf.spe.perfdata import read_perf_data
-
-    with open(spooled, "rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    chunks = sorted(read_perf_data(content, spooled).chunks, key=lambda one: (one.cpu, one.offset))
     try:
-        with open(path, "wb") as out:
-            for chunk in chunks:
+        with PerfDataFile(spooled) as file, open(path, "wb") as out:
+            for chunk in chunks_by_cpu(file):
                 out.write(chunk.content)
     except OSError as refused:
         raise error(

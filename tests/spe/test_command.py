@@ -140,7 +140,7 @@ def test_perf_data_as_a_judge_wraps_it(kperf: Run, recording: Path, tmp_path: Pa
     [
         (b"", "it is empty"),
         (b"\xff" * 100, "it has no SPE record"),
-        (b"PERFILE2" + bytes(20), "cut within its header"),
+        (b"PERFILE2" + (104).to_bytes(8, "little") + bytes(12), "cut within its header"),
         (b"PERFILE2" + bytes(200), "pipe"),
     ],
 )
