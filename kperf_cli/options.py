@@ -159,7 +159,11 @@ class Command(click.Command):
         with suppress(click.UsageError):  # which comes again below
             _, _, order = self.make_parser(ctx).parse_args(list(args))
             ctx.meta["kperf.order"] = [param.name for param in order]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as wrong:
+            wrong.ctx = wrong.ctx or ctx  # click's parser knows no command to name in the hint
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # click 8.5 lists arguments as well, and calls its own --help by another name than before.

@@ -108,6 +108,8 @@ def wrong(arguments: list[str], answer: tuple[int, str, str]) -> str:
     lines = [line for line in err.splitlines() if line]
     if status in (1, 2) and (len(lines) != 1 or not lines[0].startswith("kperf")):
         return f"{short}: status {status} with {lines[:3]}"
+    if status == 2 and "shows the usage" in err and f"kperf {arguments[0]} -h" not in err:
+        return f"{short}: the hint names another command: {err}"
     return ""
 
 
