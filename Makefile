@@ -5,6 +5,7 @@
 # make format  ruff and clang-format, on the files themselves
 # make wheel   release wheels for x86-64 and aarch64, in dist/
 # make bench   figures side by side with perf
+# make endure  sixteen threads under sanitizers, ten minutes of each
 # PYTHON=python3.13 chooses the interpreter, PIPFLAGS=... is for the installation of kperf.
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ SOURCES := pyproject.toml meson.build README.md LICENSE kperf/py.typed \
 C_FILES = $(wildcard csrc/*.[ch]) $(shell find tests -path tests/vm -prune -o -name '*.[ch]' -print)
 DEMO := kperf stat -- $(CC) -O2 -S -o /dev/null csrc/session.c
 
-.PHONY: demo test test-vm wheel lint format bench clean force
+.PHONY: demo test test-vm wheel lint format bench endure clean force
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -43,6 +44,9 @@ bench: $(VENV)/.installed
 	@for bench in tests/bench/bench_*.py; do \
 		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python $$bench $(ARGS) || exit; \
 	done
+
+endure: $(VENV)/.tests
+	@KPERF_ENDURE_S=600 $(BIN)/pytest -s tests/endurance
 
 lint: $(LINT_VENV)/.installed
 	@$(CHECKERS)
