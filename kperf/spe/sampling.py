@@ -166,6 +166,11 @@ class SpeSampling(Collection):
             raise self._refused(status.errno)
         self._require_all(statuses)
 
+    def _own_notes(self) -> list[str]:
+        if self._has_clock:
+            return []
+        return ["time stamps are of the physical counter, not of a clock: ts is -1"]
+
     def _cpus_of(self, event: Event) -> Sequence[int]:
         return on_each_cpu(event, super()._cpus_of(event), self.machine)
 

@@ -96,6 +96,34 @@ def test_records_are_those_of_the_table() -> None:
     assert data.report.corrupt == data.report.cut == 0
 
 
+def test_corrupt_bytes_are_counted_and_survived(parameter: Callable[[str, int], None]) -> None:
+    parameter("spe_garbage", 10)
+    data = sample_here()
+    assert {kind_of(row) for row in data} == set(MIX)
+    assert data.report.corrupt >= len(data) // 10 - 1 > 0
+
+
+def test_what_the_hardware_flags_is_counted(parameter: Callable[[str, int], None]) -> None:
+    parameter("spe_flags", 4 | 8)  # PARTIAL, COLLISION
+    report = sample_here().report
+    assert report.partial > 0
+    assert report.collisions > 0
+
+
+def test_tasks_without_context_packets(parameter: Callable[[str, int], None]) -> None:
+    """The switches of the threads tell whose records they are."""
+    parameter("spe_context", 0)
+    data = sample_here()
+    assert len(data) > 100
+    assert {(row.pid, row.tid) for row in data} == {(os.getpid(), threading.get_native_id())}
+
+
+def test_the_physical_counter_is_no_clock() -> None:
+    data = sample_here(data_filter=kperf.SpeFilter.LOAD_FILTER | kperf.SpeFilter.PCT_ENABLE)
+    assert {row.ts for row in data} == {-1}
+    assert any("physical counter" in note for note in data.quality.notes)
+
+
 def test_as_many_records_as_time_was_used() -> None:
     seconds = 0.5
     data = sample_here(lambda: guest.spin(seconds))
