@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from kperf._core import ffi, lib
@@ -19,6 +20,9 @@ class Entry(NamedTuple):
     name: bytes
 
 
+_entry = partial(tuple.__new__, Entry)  # as Entry._make does, without a call of Python code
+
+
 def _check(code: int) -> None:
     if code != 0:
         message = ffi.string(lib.kp_last_error().message).decode()
@@ -30,7 +34,7 @@ class SymbolIndex:
 
     def __init__(self, raw: Any) -> None:
         self._raw = ffi.gc(raw, lib.kp_symindex_destroy)
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, Entry | None] = {_NONE: None}
 
     def __len__(self) -> int:
         return int(self._raw.len)
@@ -46,16 +50,16 @@ class SymbolIndex:
         wanted = ffi.new("uint64_t[]", [address & 0xFFFFFFFFFFFFFFFF for address in addresses])
         found = ffi.new("uint32_t[]", n)
         lib.kp_symindex_lookup(self._raw, wanted, n, found)
-        return [None if i == _NONE else self._entry(i) for i in ffi.unpack(found, n)]
+        numbers = ffi.unpack(found, n)
+        self._make(list(set(numbers).difference(self._entries)))
+        return list(map(self._entries.__getitem__, numbers))
 
-    def _entry(self, number: int) -> Entry:
-        entry = self._entries.get(number)
-        if entry is None:
-            raw = self._raw
-            name = ffi.string(raw.names + raw.name[number])
-            entry = Entry(raw.start[number], raw.end[number], name)
-            self._entries[number] = entry
-        return entry
+    def _make(self, numbers: Sequence[int]) -> None:
+        raw = self._raw
+        name, names = raw.name, raw.names
+        texts = map(ffi.string, [names + name[i] for i in numbers])
+        starts, ends = ([column[i] for i in numbers] for column in (raw.start, raw.end))
+        self._entries.update(zip(numbers, map(_entry, zip(starts, ends, texts))))
 
 
 class Section(NamedTuple):

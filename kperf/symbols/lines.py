@@ -100,7 +100,7 @@ class _Rows:
             return {}
         try:
             stored = json.loads(data)
-            return dict(zip(map(int, stored["addresses"]), unpack(stored)))
+            return dict(zip(stored["addresses"], unpack(stored)))
         except (ValueError, KeyError, TypeError):
             return {}
 

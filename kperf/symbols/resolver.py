@@ -105,7 +105,7 @@ class Resolver:
             found = [Symbol(address, UNKNOWN, offset=address) for address in addresses]
         else:
             found = self._mapped_symbols(mapping, places)
-        self.unresolved += sum(not symbol.resolved for symbol in found)
+        self.unresolved += sum([not symbol.resolved for symbol in found])
         return found
 
     def close(self) -> None:
@@ -269,9 +269,11 @@ def _symbols(
             unknown = (UNKNOWN, "", address - first, mapping.start, mapping.end)
             symbols.append(Symbol(address, module, *unknown))
             continue
-        raw, start = _text(entry.name), entry.start + bias
-        code = (address - start, start, entry.end + bias)
-        symbols.append(Symbol(address, module, demangle(raw), raw, *code))
+        low, high, name = entry
+        raw, start = _text(name), low + bias
+        symbols.append(
+            Symbol(address, module, demangle(raw), raw, address - start, start, high + bias)
+        )
     return symbols
 
 
