@@ -117,23 +117,77 @@ static int64_t event_of_sample(const struct kp_intake *intake, const uint8_t *re
     return event_of(intake, id);
 }
 
+/* The event of a sample, or -1 for one that is malformed. */
+static int64_t decode_sample(const struct kp_intake *intake, const uint8_t *record, size_t size,
+                             struct kp_sample *out)
+{
+    int64_t event = event_of_sample(intake, record, size);
+    if (event < 0 ||
+        kp_record_sample(record, size, type_of(intake, intake->periods[event]), 0, out) != 0)
+        return -1;
+    if (intake->periods[event] != 0)
+        out->period = intake->periods[event];
+    return event;
+}
+
+static void keep_sample(struct kp_intake *intake, const struct kp_sample *sample, int64_t event)
+{
+    if (kp_store_add(&intake->taken.store, sample, (uint32_t)event) == 0)
+        intake->taken.loss[event].samples++;
+    else
+        intake->taken.loss[event].dropped++;
+}
+
+static void have_it_wait(struct kp_intake *intake, const uint8_t *record, size_t size,
+                         int64_t event)
+{
+    if (kp_column_grow(&intake->waiting, intake->waiting_used + size) != 0) {
+        intake->taken.loss[event].dropped++;
+        return;
+    }
+    memcpy(intake->waiting.base + intake->waiting_used, record, size);
+    intake->waiting_used += size;
+}
+
 static void take_sample(struct kp_intake *intake, const uint8_t *record, size_t size)
 {
     struct kp_sample sample;
-    int64_t event = event_of_sample(intake, record, size);
-    if (event < 0 ||
-        kp_record_sample(record, size, type_of(intake, intake->periods[event]), 0, &sample) != 0) {
+    int64_t event = decode_sample(intake, record, size, &sample);
+    if (event < 0) {
         intake->taken.malformed++;
         return;
     }
     if (sample.tid == intake->left_out)
         return; /* ourselves */
-    if (intake->periods[event] != 0)
-        sample.period = intake->periods[event];
-    if (kp_store_add(&intake->taken.store, &sample, (uint32_t)event) == 0)
-        intake->taken.loss[event].samples++;
-    else
-        intake->taken.loss[event].dropped++;
+    enum kp_choice choice = intake->chosen == NULL
+                                ? KP_CHOICE_WANTED
+                                : kp_chosen_of(intake->chosen, sample.pid, sample.tid);
+    if (choice == KP_CHOICE_WANTED)
+        keep_sample(intake, &sample, event);
+    else if (choice == KP_CHOICE_UNKNOWN)
+        have_it_wait(intake, record, size, event);
+}
+
+/* A birth may be recorded in a ring that was emptied just before it, so those who are still unknown
+ * wait for one more read. Then nothing will tell any more. */
+void kp_intake_settle(struct kp_intake *intake)
+{
+    struct kp_record_header header;
+    size_t kept = 0;
+    for (size_t at = 0; at < intake->waiting_used; at += header.size) {
+        const uint8_t *record = intake->waiting.base + at;
+        struct kp_sample sample;
+        memcpy(&header, record, sizeof(header));
+        int64_t event = decode_sample(intake, record, header.size, &sample);
+        enum kp_choice choice = kp_chosen_at_last(intake->chosen, sample.pid, sample.tid);
+        if (choice == KP_CHOICE_WANTED) {
+            keep_sample(intake, &sample, event);
+        } else if (choice == KP_CHOICE_UNKNOWN && at >= intake->waited) {
+            memmove(intake->waiting.base + kept, record, header.size);
+            kept += header.size;
+        }
+    }
+    intake->waiting_used = intake->waited = kept;
 }
 
 static void take_loss(struct kp_intake *intake, uint32_t type, const uint8_t *record, size_t size)
@@ -154,6 +208,14 @@ static void take_loss(struct kp_intake *intake, uint32_t type, const uint8_t *re
         loss->lost_samples += lost;
     else
         loss->throttled++;
+}
+
+static void learn_from(struct kp_intake *intake, const uint8_t *record, size_t size)
+{
+    struct kp_side side;
+    if (intake->chosen != NULL && kp_record_side(record, size, &side) == 0 &&
+        kp_chosen_learn(intake->chosen, &side) != 0)
+        intake->taken.side_lost++;
 }
 
 static void take_side(struct kp_taken *taken, const uint8_t *record, size_t size)
@@ -183,6 +245,7 @@ void kp_intake_take(void *context, const uint8_t *record, size_t size)
     case KP_RECORD_UNTHROTTLE:
         break;
     default:
+        learn_from(intake, record, size);
         take_side(&intake->taken, record, size);
     }
 }
@@ -263,9 +326,17 @@ int kp_intake_create(struct kp_intake *intake, const struct kp_event *events, si
     return rc != 0 ? rc : kp_taken_create(intake, &intake->taken);
 }
 
+int kp_intake_choose(struct kp_intake *intake, struct kp_chosen *chosen)
+{
+    intake->chosen = chosen;
+    return kp_column_create(&intake->waiting, 1, MOST_SIDE_BYTES);
+}
+
 void kp_intake_destroy(struct kp_intake *intake)
 {
     kp_taken_destroy(&intake->taken);
+    kp_chosen_destroy(intake->chosen);
+    kp_column_destroy(&intake->waiting);
     ids_free(&intake->ids);
     free(intake->periods);
     memset(intake, 0, sizeof(*intake));

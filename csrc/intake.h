@@ -2,6 +2,7 @@
 #ifndef KPERF_INTAKE_H
 #define KPERF_INTAKE_H
 
+#include "chosen.h"
 #include "kperf_core.h"
 #include "space.h"
 #include "store.h"
@@ -33,6 +34,10 @@ struct kp_intake {
     pid_t left_out; /* a thread of ours: its samples are nobody's */
     struct kp_ids ids;
     struct kp_taken taken;
+    struct kp_chosen *chosen; /* NULL: every sample is wanted */
+    struct kp_column waiting; /* records of samples of which it is not known whose they are */
+    size_t waiting_used;
+    size_t waited; /* of these bytes, those that waited for the last read already */
 };
 
 int kp_intake_create(struct kp_intake *intake, const struct kp_event *events, size_t n_events,
@@ -44,6 +49,12 @@ uint64_t kp_intake_sample_type(const struct kp_intake *intake, const struct kp_e
 
 /* From now on records with this identifier are the event's. */
 int kp_intake_know(struct kp_intake *intake, uint64_t id, uint32_t event);
+
+/* Only samples of these are kept from now on. The intake frees it. */
+int kp_intake_choose(struct kp_intake *intake, struct kp_chosen *chosen);
+
+/* Once all rings are empty: finds out whose the samples are that wait for it. */
+void kp_intake_settle(struct kp_intake *intake);
 
 /* Takes a record, whatever it holds; a kp_record_fn. */
 void kp_intake_take(void *intake, const uint8_t *record, size_t size);

@@ -363,6 +363,17 @@ void kp_sampler_destroy(struct kp_sampler *sampler);
 /* For a forked child, as kp_session_abandon: the thread and the rings are the parent's. */
 void kp_sampler_abandon(struct kp_sampler *sampler);
 struct kp_session *kp_sampler_session(struct kp_sampler *sampler);
+
+/* Events for each thread on each CPU took more descriptors than there may be: all CPUs are sampled
+ * instead, and the samples of the target are chosen from these. */
+struct kp_choosing {
+    uint64_t needed;
+    uint64_t limit;
+    int32_t chooses;
+    int32_t reserved;
+};
+
+int kp_sampler_choosing(struct kp_sampler *sampler, struct kp_choosing *out);
 int kp_sampler_enable(struct kp_sampler *sampler);
 int kp_sampler_disable(struct kp_sampler *sampler);
 

@@ -10,6 +10,7 @@
 #include "perf_abi.h"
 #include "session.h"
 #include "space.h"
+#include "target.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,6 +34,7 @@ struct kp_sampler {
     DIR *proc;          /* while a scan of all processes goes on */
     struct kp_aux *aux; /* NULL: no SPE */
     size_t smallest_ring;
+    struct kp_choosing choosing;
     int no_build_id;
     int system_wide;
 };
@@ -140,6 +142,20 @@ static int scan_targets(struct kp_sampler *sampler)
     return rc;
 }
 
+/* Everybody who lives is known before the first sample comes. */
+static int choose(struct kp_sampler *sampler, const struct kp_target *chosen)
+{
+    pthread_mutex_lock(&sampler->drain.lock);
+    int rc = kp_chosen_list_others(sampler->intake.chosen);
+    kp_drain_all(&sampler->drain); /* who was born while they were listed */
+    pthread_mutex_unlock(&sampler->drain.lock);
+    for (uint32_t i = 0; rc == 0 && i < chosen->n_pids; i++)
+        rc = kp_spaces_scan(sampler->spaces, chosen->pids[i], now_ns(sampler));
+    for (uint32_t i = 0; rc == 0 && i < chosen->n_tids; i++)
+        rc = kp_spaces_scan(sampler->spaces, kp_task_process(chosen->tids[i]), now_ns(sampler));
+    return rc;
+}
+
 /* One process a call, so that the rings are looked after between them. */
 static int scan_next(void *context)
 {
@@ -157,12 +173,22 @@ static int scan_next(void *context)
     return 0;
 }
 
+static int have_chosen(struct kp_sampler *sampler, const struct kp_target *target, uint32_t flags)
+{
+    struct kp_chosen *chosen;
+    int rc = kp_chosen_create(target, (flags & KP_INHERIT) != 0, &chosen);
+    return rc != 0 ? rc : kp_intake_choose(&sampler->intake, chosen);
+}
+
+/* `chosen`: of everybody that is sampled, whose samples are kept; NULL: of all. */
 static int open_parts(struct kp_sampler *sampler, const struct kp_event *events, size_t n_events,
-                      const struct kp_target *target, const struct kp_sampling *sampling,
-                      uint32_t flags)
+                      const struct kp_target *target, const struct kp_target *chosen,
+                      const struct kp_sampling *sampling, uint32_t flags)
 {
     size_t n_rings = kp_events_rings(events, n_events);
     int rc = kp_intake_create(&sampler->intake, events, n_events, sampling);
+    if (rc == 0 && chosen != NULL)
+        rc = have_chosen(sampler, chosen, flags);
     if (rc == 0 && sampling->spe != NULL)
         rc = kp_aux_create(sampling->spe, n_rings, (uint32_t)n_events - 1, &sampler->aux);
     if (rc == 0)
@@ -178,34 +204,67 @@ static int open_parts(struct kp_sampler *sampler, const struct kp_event *events,
     }
     if (rc == 0) {
         sampler->intake.left_out = sampler->drain.tid;
-        rc = kp_session_open(events, n_events, target, flags, &sampler->hooks, sampler->drain.tid,
+        uint32_t passed = chosen != NULL ? flags & ~(uint32_t)KP_INHERIT : flags;
+        rc = kp_session_open(events, n_events, target, passed, &sampler->hooks, sampler->drain.tid,
                              &sampler->session);
     }
     if (rc == 0 && sampler->aux != NULL)
         kp_aux_attach(sampler->aux, sampler->session, (flags & KP_ENABLE_ON_EXEC) != 0);
     if (rc == 0 && !sampler->system_wide && !(flags & KP_ENABLE_ON_EXEC))
-        rc = scan_targets(sampler);
+        rc = chosen != NULL ? choose(sampler, chosen) : scan_targets(sampler);
     return rc;
+}
+
+static int create(const struct kp_event *events, size_t n_events, const struct kp_target *target,
+                  const struct kp_target *chosen, const struct kp_sampling *sampling,
+                  uint32_t flags, struct kp_sampler **out)
+{
+    struct kp_sampler *sampler = calloc(1, sizeof(*sampler));
+    if (sampler == NULL)
+        return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for a session");
+    sampler->smallest_ring = SIZE_MAX;
+    sampler->system_wide = target->n_pids == 0 && target->n_tids == 0 && chosen == NULL;
+    sampler->hooks = (struct kp_session_hooks){
+        .prepare = prepare_attr, .give_way = give_way, .opened = send_to_ring, .context = sampler};
+    pthread_mutex_init(&sampler->spaces_lock, NULL);
+    int rc = open_parts(sampler, events, n_events, target, chosen, sampling, flags);
+    if (rc != 0) {
+        kp_sampler_destroy(sampler);
+        return rc;
+    }
+    *out = sampler;
+    return 0;
+}
+
+/* Not of SPE, whose records tell no process by themselves, nor of a command: it is one thread, for
+ * which the events take no more descriptors than for everybody. */
+static int may_choose(const struct kp_target *target, const struct kp_sampling *sampling,
+                      uint32_t flags)
+{
+    return (target->n_pids == 0) != (target->n_tids == 0) && target->cgroup_fd < 0 &&
+           sampling->spe == NULL && !(flags & KP_ENABLE_ON_EXEC);
 }
 
 int kp_sampler_create(const struct kp_event *events, size_t n_events,
                       const struct kp_target *target, const struct kp_sampling *sampling,
                       uint32_t flags, struct kp_sampler **out)
 {
-    struct kp_sampler *sampler = calloc(1, sizeof(*sampler));
-    if (sampler == NULL)
-        return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for a session");
-    sampler->smallest_ring = SIZE_MAX;
-    sampler->system_wide = target->n_pids == 0 && target->n_tids == 0;
-    sampler->hooks = (struct kp_session_hooks){
-        .prepare = prepare_attr, .give_way = give_way, .opened = send_to_ring, .context = sampler};
-    pthread_mutex_init(&sampler->spaces_lock, NULL);
-    int rc = open_parts(sampler, events, n_events, target, sampling, flags);
-    if (rc != 0) {
-        kp_sampler_destroy(sampler);
+    int rc = create(events, n_events, target, NULL, sampling, flags, out);
+    if (rc != KP_E_FILES || !may_choose(target, sampling, flags))
         return rc;
-    }
-    *out = sampler;
+    struct kp_error refusal = *kp_last_error();
+    struct kp_target everybody = {.cgroup_fd = -1};
+    if (create(events, n_events, &everybody, target, sampling, flags, out) != 0)
+        return kp_fail_budget(KP_E_FILES, refusal.sys_errno, refusal.needed, refusal.limit,
+                              refusal.message);
+    (*out)->choosing =
+        (struct kp_choosing){.needed = refusal.needed, .limit = refusal.limit, .chooses = 1};
+    return 0;
+}
+
+int kp_sampler_choosing(struct kp_sampler *sampler, struct kp_choosing *out)
+{
+    *out = sampler->choosing;
     return 0;
 }
 
@@ -319,6 +378,7 @@ int kp_sampler_read(struct kp_sampler *sampler, struct kp_samples **out)
     if (rc == 0) {
         pthread_mutex_lock(&sampler->drain.lock);
         kp_drain_all(&sampler->drain);
+        kp_intake_settle(&sampler->intake);
         struct kp_taken now = sampler->intake.taken;
         sampler->intake.taken = taken;
         taken = now;

@@ -30,6 +30,13 @@ class SampleOptions(NamedTuple):
     spool_fd: int = -1
 
 
+class Choosing(NamedTuple):
+    """File descriptors: what an event for each thread on each CPU takes, and how many may be."""
+
+    needed: int
+    limit: int
+
+
 _FLAGS = (
     ("call_chain", lib.KP_SAMPLING_CALLCHAIN),
     ("addresses", lib.KP_SAMPLING_ADDR),
@@ -67,6 +74,12 @@ class NativeSampler(NativeSession):
         spe = self._spe_options(options)
         raw.spe = spe
         return int(lib.kp_sampler_create(events, len(events), target, raw, flags, out))
+
+    def choosing(self) -> Choosing | None:
+        """Why all CPUs are sampled and the samples chosen from these; None where they are not."""
+        raw = ffi.new("struct kp_choosing *")
+        self._call(lib.kp_sampler_choosing, raw)
+        return Choosing(raw.needed, raw.limit) if raw.chooses else None
 
     def count(self) -> int:
         """How many samples came since the last read."""

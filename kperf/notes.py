@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kperf._native import AttachReport, EventStatus
 from kperf._native_offspring import OffspringReport
 from kperf.events.event import CORE, Event
 from kperf.machine import Machine
+
+if TYPE_CHECKING:  # who counts takes no samples
+    from kperf._native_sampling import Choosing
 
 
 def of_events(
@@ -56,6 +60,17 @@ def of_newborns(report: OffspringReport) -> list[str]:
         f"{number} new threads {words}: they are in the row of the thread they come from"
         for number, words in counted
         if number
+    ]
+
+
+def of_choosing(choosing: Choosing | None) -> list[str]:
+    """Samples that are picked from those of everybody."""
+    if choosing is None:
+        return []
+    return [
+        "every process is sampled and only the samples of those that were asked for are kept, as "
+        f"an event for each of their threads on each CPU needs {choosing.needed:,} file "
+        f"descriptors, and the limit is {choosing.limit:,} (ulimit -n)"
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from kperf import notes
 from kperf._native import EventStatus, Failure, probe
 from kperf._native_sampling import NativeSampler, SampleOptions
 from kperf.arguments import size
@@ -201,6 +202,9 @@ class Sampling(Collection):
         self._require_all(statuses)
 
     def _own_notes(self) -> list[str]:
+        return [*self._told_of_rate(), *notes.of_choosing(self._sampler.choosing())]
+
+    def _told_of_rate(self) -> list[str]:
         limit = self.machine.max_sample_rate
         lowered = limit is not None and limit < DEFAULT_FREQUENCY and not self._rate.frequency
         if lowered and any(event.by_frequency for event in self.events):

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,17 @@ def perf_descriptors() -> list[int]:
 
 
 def run_python(
-    source: str, *arguments: object, check: bool = True, **options: Any
+    source: str,
+    *arguments: object,
+    before: Sequence[str] = (),
+    check: bool = True,
+    **options: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs source in an interpreter of its own, where the source tree cannot shadow kperf."""
-    command = [sys.executable, "-I", "-c", textwrap.dedent(source), *map(str, arguments)]
+    """Runs source in an interpreter of its own, where the source tree cannot shadow kperf.
+
+    `before` is the command that starts the interpreter, if not this process.
+    """
+    command = [*before, sys.executable, "-I", "-c", textwrap.dedent(source), *map(str, arguments)]
     run = subprocess.run(
         command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **options
     )

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from support import (
 )
 
 import kperf
-from kperf import Error
+from kperf import Error, PmuTaskType
 
 USAGE = """
     import json, os, resource, kperf
@@ -155,21 +156,22 @@ def test_a_hard_limit_is_raised() -> None:
     assert len(ours) == rows == 100 * EVENTS_OF_MANY
 
 
-def _open_against_a_hard_limit() -> list[object]:
-    """In a forked child that may not raise it."""
+def _open_against_a_hard_limit(task_type: PmuTaskType) -> list[object]:
+    """In a forked child that may not raise it, nor watch everybody."""
     import os
     import resource
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     os.setuid(NOBODY)
     attr = kperf.PmuAttr(evtList=["task-clock:u"] * 100, pidList=[os.getpid()])
-    pd = kperf.open(kperf.PmuTaskType.COUNTING, attr)
+    pd = kperf.open(task_type, attr)
     return [pd, kperf.errorno(), kperf.error(), perf_descriptors()]
 
 
 @rooted
-def test_a_hard_limit_is_told_with_both_numbers() -> None:
-    pd, code, said, left = in_fork(_open_against_a_hard_limit)
+@pytest.mark.parametrize("task_type", [PmuTaskType.COUNTING, PmuTaskType.SAMPLING])
+def test_a_hard_limit_is_told_with_both_numbers(task_type: PmuTaskType) -> None:
+    pd, code, said, left = in_fork(partial(_open_against_a_hard_limit, task_type))
     assert (pd, code, left) == (-1, Error.TOO_MANY_FILES, [])
     assert "the limit is 64" in said
     assert "ulimit -n" in said

@@ -138,7 +138,7 @@ def walk_names(data: Any) -> None:
 def walk_frames(data: Any) -> None:
     for row in data:
         for frame in row.frames:
-            frame.symbolName
+            _ = frame.symbolName
 
 
 # A program whose stacks differ: it calls itself to any depth, and from there libraries.
@@ -149,7 +149,7 @@ def work(depth):
     if depth:
         return work(depth - 1)
     text = json.dumps(table)
-    json.loads(text), re.findall("[0-9]+", text), sorted(table.items(), key=lambda item: str(item[1]))
+    json.loads(text), re.findall("[0-9]+", text), sorted(table, key=lambda key: str(table[key]))
 end = time.time() + float(sys.argv[1])
 while time.time() < end:
     work(random.randrange(15))
