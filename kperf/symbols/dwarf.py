@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Union
 
@@ -15,6 +16,7 @@ _Form = tuple[int, int, int]  # an attribute or content type, its form, an impli
 
 _CONTENT_PATH, _CONTENT_DIRECTORY = 1, 2  # DW_LNCT_*
 _STATEMENTS, _DIRECTORY = 0x10, 0x1B  # DW_AT_stmt_list, DW_AT_comp_dir
+_SPLIT_NAMES = (0x76, 0x2130)  # DW_AT_dwo_name, DW_AT_GNU_dwo_name
 
 _MOST_FORMS = 256  # of an entry
 _MOST_FILES = 1 << 20
@@ -186,7 +188,7 @@ def _entries(unit: Cursor, texts: Mapping[int, bytes]) -> Iterator[dict[int, _Va
         yield {content: unit.value(form, texts) for content, form in forms}
 
 
-# ---- where compilers ran ----
+# ---- what compilers say of a unit ----
 
 
 def directories_of_programs(
@@ -194,20 +196,31 @@ def directories_of_programs(
 ) -> dict[int, bytes]:
     """The directory of each line program's compilation, by the program's offset."""
     found = {}
+    for attributes in _units(info, abbreviations, texts):
+        program, directory = attributes.get(_STATEMENTS), attributes.get(_DIRECTORY)
+        if isinstance(program, int) and isinstance(directory, bytes):
+            found[program] = directory
+    return found
+
+
+def is_split(info: bytes, abbreviations: bytes, texts: Mapping[int, bytes]) -> bool:
+    """Whether functions are described in other files (-gsplit-dwarf)."""
+    units = _units(info, abbreviations, texts)
+    return any(name in attributes for attributes in units for name in _SPLIT_NAMES)
+
+
+def _units(
+    info: bytes, abbreviations: bytes, texts: Mapping[int, bytes]
+) -> Iterator[dict[int, _Value]]:
+    """The attributes of each unit; of those that can be read."""
     units = Cursor(info)
     while units.at < units.end:
         try:
             unit = units.unit()
         except ValueError:
-            break
-        try:
-            attributes = dict(_first_entry(unit, abbreviations, texts))
-        except ValueError:
-            continue
-        program, directory = attributes.get(_STATEMENTS), attributes.get(_DIRECTORY)
-        if isinstance(program, int) and isinstance(directory, bytes):
-            found[program] = directory
-    return found
+            return
+        with suppress(ValueError):
+            yield dict(_first_entry(unit, abbreviations, texts))
 
 
 def _first_entry(

@@ -91,6 +91,7 @@ class _Rows:
 
     def __init__(self, path: str) -> None:
         self._path = path  # empty: in memory alone
+        self.is_split = False
         self.known = self._load()
 
     def _load(self) -> dict[int, Row]:
@@ -100,6 +101,7 @@ class _Rows:
             return {}
         try:
             stored = json.loads(data)
+            self.is_split |= bool(stored["split"])
             return dict(zip(stored["addresses"], unpack(stored)))
         except (ValueError, KeyError, TypeError):
             return {}
@@ -111,7 +113,7 @@ class _Rows:
         if cache.version(self._path) != self._version:
             self.known = {**self._load(), **self.known}
         kept = dict(islice(self.known.items(), max(0, len(self.known) - _MOST_ROWS), None))
-        stored = {"addresses": list(kept), **pack(kept.values())}
+        stored = {"addresses": list(kept), "split": self.is_split, **pack(kept.values())}
         cache.write(self._path, cache.seal(json.dumps(stored).encode()))
         self._version = cache.version(self._path)
 
@@ -128,15 +130,25 @@ class LineReader:
 
     def lookup(self, source: LineSource, addresses: Sequence[int]) -> list[Row]:
         """The places of each of the file's own addresses; BadFile where it cannot be read."""
+        rows = self._rows_of(source)
+        missing = sorted({address for address in addresses if address not in rows.known})
+        if missing:
+            found, is_split = self._read(source, missing)
+            rows.known.update(zip(missing, found))
+            rows.is_split |= is_split
+            rows.save()
+        return [rows.known[address] for address in addresses]
+
+    def lacks_inlined(self, source: LineSource) -> bool:
+        """Whether what was inlined is wanted, and told by other files than those that are read."""
+        return self._inlined and self._rows_of(source).is_split
+
+    def _rows_of(self, source: LineSource) -> _Rows:
         key = source.build_id or source
         rows = self._rows.get(key)
         if rows is None:
             rows = self._rows[key] = _Rows(self._rows_path(source.build_id))
-        missing = sorted({address for address in addresses if address not in rows.known})
-        if missing:
-            rows.known.update(zip(missing, self._read(source, missing)))
-            rows.save()
-        return [rows.known[address] for address in addresses]
+        return rows
 
     def _rows_path(self, build_id: bytes) -> str:
         if not self._folder or not build_id:
@@ -144,7 +156,7 @@ class LineReader:
         kind = "inlined" if self._inlined else "lines"
         return os.path.join(self._folder, "lines", f"{build_id.hex()}.{kind}")
 
-    def _read(self, source: LineSource, addresses: list[int]) -> list[Row]:
+    def _read(self, source: LineSource, addresses: list[int]) -> tuple[list[Row], bool]:
         if source.debug_info_size > self._limit:
             raise BadFile(
                 f"it has {source.debug_info_size >> 20} MB of debug information, more than the "
@@ -164,7 +176,7 @@ class LineReader:
                 self._worker = _Worker()
             answer = self._worker.ask(request)
             if "error" not in answer:
-                return unpack(answer)
+                return unpack(answer), bool(answer.get("split"))
         except (OSError, EOFError, ValueError) as cause:
             self.close()
             raise BadFile(f"its source lines cannot be read ({cause})", _FIX) from cause

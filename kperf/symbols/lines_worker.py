@@ -2,7 +2,8 @@
 
 One request a line comes in, one answer a line goes out, both JSON. A request holds `path`,
 `build_id` (hex), `load_address`, `cache` (a directory or ""), `addresses` and whether `inlined`
-functions are wanted; an answer either the rows of the addresses as `places` packs them, or `error`.
+functions are wanted; an answer either the rows of the addresses as `places` packs them, and `split`
+where other files tell of what was inlined, or `error`.
 Lines alone come from the line programs; what was inlined takes `symbolic`, and much longer.
 """
 
@@ -94,6 +95,12 @@ class _Source:
                         rows[i] = (line[0]._replace(function=function), *rows[i][1:])
         return rows
 
+    def is_split(self) -> bool:
+        """Whether what was inlined is told by other files."""
+        with suppress(BadFile, OSError, ValueError):
+            return self._line_table.is_split
+        return False
+
     def _row(self, address: int) -> Row:
         if not 0 <= address < 1 << 32:
             return ()
@@ -138,6 +145,7 @@ def main() -> None:
             source = sources.get(request)
             find = source.rows if request["inlined"] else source.lines
             answer = pack(find(request["addresses"]))
+            answer["split"] = request["inlined"] and source.is_split()
         except Exception as cause:
             answer = {"error": str(cause) or type(cause).__name__}
         sys.stdout.write(json.dumps(answer) + "\n")

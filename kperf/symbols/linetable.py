@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from kperf._core import ffi, lib
-from kperf.symbols.dwarf import FileTable, directories_of_programs
+from kperf.symbols.dwarf import FileTable, directories_of_programs, is_split
 from kperf.symbols.elf import COMPRESSED_SECTION, ElfFile
 from kperf.symbols.image import FileImage
 
@@ -45,6 +45,11 @@ class LineTable:
         if self._damage is not None and not places:
             raise self._damage
         return places
+
+    @cached_property
+    def is_split(self) -> bool:
+        """Whether functions are described in other files (-gsplit-dwarf)."""
+        return is_split(self._data(b"info"), self._data(b"abbrev"), self._texts)
 
     def _file(self, program: int, number: int) -> str:
         if program not in self._tables:

@@ -221,6 +221,8 @@ class Resolver:
                 symbol.fileName, symbol.lineNum = row[0].file, row[0].line
         if self._inlined:
             _expand(symbols, rows)
+        if self._lines.lacks_inlined(module.line_source):
+            self._note(name, _SPLIT)
 
     def _jit_symbols(self, mapping: Mapping, places: _Places) -> list[Symbol]:
         """Symbols of code that no file holds, or none that can be read."""
@@ -233,6 +235,12 @@ class Resolver:
             self._note(f"/tmp/perf-{mapping.pid}.map", _as_bad(cause))
         first = mapping.start - mapping.offset
         return _symbols(places.addresses, found, mapping, 0, first)
+
+
+_SPLIT = BadFile(
+    "its debug information was split off (-gsplit-dwarf), so inlined functions are not shown",
+    "build it without -gsplit-dwarf",
+)
 
 
 def _line_reader(inlined: bool) -> LineReader:

@@ -165,6 +165,26 @@ def test_inlined_functions_as_addr2line_has_them(
     assert equal >= 0.99 * len(addresses)
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_was_split_off_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    """Lines are there all the same, but no inlined functions: also when they are in the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = INLINED + "int main(void) { return f1(2); }\n"
+    flags = ["-O2", f"-gdwarf-{version}"]
+    program = compile_c(tmp_path / "program", *flags, "-gsplit-dwarf", source=source)
+    whole = compile_c(tmp_path / "whole", *flags, source=source)  # as addr2line can read it
+    addresses = _addresses(whole)
+    expected = [line for _, line in addr2line(whole, addresses)]
+    for _ in range(2):
+        found, notes = _lines(program, addresses)
+        agreeing = sum(line == judged for (_, line), judged in zip(found, expected))
+        assert agreeing >= 0.99 * len(addresses)
+        assert [note for note in notes if "-gsplit-dwarf" in note] == notes != []
+    assert _lines(program, addresses, inlined=False)[1] == []
+
+
 def test_lines_from_a_separate_debug_file(tmp_path: Path) -> None:
     program = compile_c(tmp_path / "program")
     addresses = _addresses(program, 20)
