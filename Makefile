@@ -2,6 +2,7 @@
 # make test    the same set-up, then the tests (ARGS="-k stat" chooses some)
 # make test-vm the tests on Arm, in a guest that QEMU runs (tests/vm); ARGS as well
 # make lint    ruff, mypy, clang-format, mandoc
+# make man     the manual, from the commands' help and man/src
 # make format  ruff and clang-format, on the files themselves
 # make wheel   release wheels for x86-64 and aarch64, in dist/
 # make bench   figures side by side with perf
@@ -20,7 +21,7 @@ SOURCES := pyproject.toml meson.build README.md LICENSE kperf/py.typed \
 C_FILES = $(wildcard csrc/*.[ch]) $(shell find tests -path tests/vm -prune -o -name '*.[ch]' -print)
 DEMO := kperf stat -- $(CC) -O2 -S -o /dev/null csrc/session.c
 
-.PHONY: demo test test-vm wheel lint format bench endure clean force
+.PHONY: demo test test-vm wheel lint man format bench endure clean force
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -47,6 +48,9 @@ bench: $(VENV)/.installed
 
 endure: $(VENV)/.tests
 	@KPERF_ENDURE_S=600 $(BIN)/pytest -s tests/endurance
+
+man: $(VENV)/.installed
+	@$(BIN)/python man/generate.py
 
 lint: $(LINT_VENV)/.installed
 	@$(CHECKERS)

@@ -109,7 +109,11 @@ class _Command(options.Command):
         return super().parse_args(ctx, args[:at])
 
 
-@click.command("device", cls=_Command)
+@click.command(
+    "device",
+    cls=_Command,
+    forms=("[OPTIONS] METRIC,... [-- COMMAND [ARG]...]", "[OPTIONS] --list [-v] [METRIC,...]"),
+)
 @click.option(
     "--bdf",
     "bdfs",

@@ -92,6 +92,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=False,
     invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARG]...",
     epilog="'kperf COMMAND -h' says more of each.",
 )
 @click.option(

@@ -135,6 +135,12 @@ def split_names(_ctx: click.Context, param: click.Parameter, value: Sequence[str
 
 # ---- help ----
 
+# How what is collected is said: of a command, or of what runs.
+TARGET_FORMS = (
+    "[OPTIONS] [--] COMMAND [ARG]...",
+    "[OPTIONS] {-p PID,... | -t TID,... | -a | -C LIST} [-- COMMAND [ARG]...]",
+)
+
 _WHAT = "What"
 _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_WHAT, ("events", "metrics", "bdfs", "list_metrics", "verbose")),
@@ -151,8 +157,24 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
+_Records = list[tuple[str, str]]
+
+
 class Command(click.Command):
-    """A command whose help shows its options in sections; those of its own say what it does."""
+    """A command whose help shows its options in sections; those of its own say what it does.
+
+    `forms`: how it is called, where one line does not tell.
+    """
+
+    def __init__(self, *args: Any, forms: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.forms = forms
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        prefix = "Usage: "
+        for form in forms_of(self, ctx):
+            formatter.write_usage(ctx.command_path, form, prefix)
+            prefix = " " * len(prefix)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Notes the order of the options: a filter belongs to the event before it."""
@@ -166,22 +188,36 @@ class Command(click.Command):
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # click 8.5 lists arguments as well, and calls its own --help by another name than before.
-        records = {
-            "help" if "--help" in param.opts else param.name: record
-            for param in self.get_params(ctx)
-            if isinstance(param, click.Option)
-            and (record := param.get_help_record(ctx)) is not None
-        }
-        width = max(len(term) for term, _ in records.values())
-        placed = {name for _, names in _SECTIONS for name in names}
-        own = [name for name in records if name not in placed]
-        for title, names in _SECTIONS:
-            shown = [*names, *own] if title == _WHAT else names
-            found = [records[name] for name in shown if name in records]
-            if found:
-                with formatter.section(title):
-                    formatter.write_dl([(term.ljust(width), words) for term, words in found])
+        sections = sections_of(self, ctx)
+        width = max(len(term) for _, records in sections for term, _ in records)
+        for title, records in sections:
+            with formatter.section(title):
+                formatter.write_dl([(term.ljust(width), words) for term, words in records])
+
+
+def forms_of(command: click.Command, ctx: click.Context) -> Sequence[str]:
+    """What stands behind a command's name: help's usage, and the manual's synopsis."""
+    own = command.forms if isinstance(command, Command) else ()
+    return own or [" ".join(command.collect_usage_pieces(ctx))]
+
+
+def sections_of(command: click.Command, ctx: click.Context) -> list[tuple[str, _Records]]:
+    """The options by section, each as its names and what it does; without sections, one of all."""
+    # click 8.5 lists arguments as well, and calls its own --help by another name than before.
+    records = {
+        "help" if "--help" in param.opts else param.name: record
+        for param in command.get_params(ctx)
+        if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None
+    }
+    if not isinstance(command, Command):
+        return [("", list(records.values()))]
+    placed = {name for _, names in _SECTIONS for name in names}
+    own = [name for name in records if name not in placed]
+    shown = [(title, [*names, *own] if title == _WHAT else names) for title, names in _SECTIONS]
+    found = [
+        (title, [records[name] for name in names if name in records]) for title, names in shown
+    ]
+    return [(title, section) for title, section in found if section]
 
 
 def apply(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
@@ -206,7 +242,7 @@ duration_option = click.option(
 )
 
 interval_options = apply(
-    click.option("-I", "--interval", type=Whole(1), metavar="MS", help="Show counts every MS."),
+    click.option("-I", "--interval", type=Whole(1), metavar="MS", help="Show results every MS."),
     click.option("--interval-count", type=Whole(1), metavar="N", help="Stop after N intervals."),
 )
 
@@ -248,7 +284,7 @@ _WHEN = (
         type=Whole(0),
         metavar="MS",
         default=0,
-        help="Start counting this much later.",
+        help="Begin this much later.",
     ),
 )
 

@@ -54,7 +54,12 @@ def _exit_status(recorded: Recorded, caught: int | None, strict: bool) -> int:
     return 128 + caught if caught is not None else 0
 
 
-@click.command("record", cls=options.Command, context_settings={"allow_interspersed_args": False})
+@click.command(
+    "record",
+    cls=options.Command,
+    forms=options.TARGET_FORMS,
+    context_settings={"allow_interspersed_args": False},
+)
 @options.event_option
 @options.filter_option
 @click.option("-F", "--frequency", type=options.Whole(1), metavar="HZ", help="Samples a second.")

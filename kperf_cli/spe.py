@@ -192,7 +192,12 @@ def _settings(given: dict[str, Any], argv: Sequence[str], keep: Keep, files: Fil
     )
 
 
-@click.command("spe", cls=options.Command, context_settings={"allow_interspersed_args": False})
+@click.command(
+    "spe",
+    cls=options.Command,
+    forms=(*options.TARGET_FORMS, "[OPTIONS] --decode FILE"),
+    context_settings={"allow_interspersed_args": False},
+)
 @click.option("--load", is_flag=True, help="Loads (the default, with --store).")
 @click.option("--store", is_flag=True, help="Stores (the default, with --load).")
 @click.option("--branch", is_flag=True, help="Branches.")

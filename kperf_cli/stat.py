@@ -290,7 +290,12 @@ def _check_combination(settings: _Settings) -> None:
 _MS = 1_000_000
 
 
-@click.command("stat", cls=options.Command, context_settings={"allow_interspersed_args": False})
+@click.command(
+    "stat",
+    cls=options.Command,
+    forms=options.TARGET_FORMS,
+    context_settings={"allow_interspersed_args": False},
+)
 @options.event_option
 @options.metric_option
 @options.filter_option

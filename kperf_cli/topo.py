@@ -203,7 +203,9 @@ def _print_list(machine: kperf.Machine, given: dict[str, Any]) -> bool:
     return bool(asked)
 
 
-@click.command("topo", cls=options.Command)
+@click.command(
+    "topo", cls=options.Command, forms=("[OPTIONS]", "{--numa N | --cluster N | --cpu N}")
+)
 @click.option("--numa", type=options.Whole(0), metavar="N", help="Print the CPUs of NUMA node N.")
 @click.option("--cluster", type=options.Whole(0), metavar="N", help="Print the CPUs of cluster N.")
 @click.option(

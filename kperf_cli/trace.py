@@ -286,7 +286,14 @@ def _check_combination(settings: _Settings) -> None:
         raise click.UsageError(f"{option} is of summaries, and this lists calls: leave one out")
 
 
-@click.command("trace", cls=_TraceCommand)
+@click.command(
+    "trace",
+    cls=_TraceCommand,
+    forms=(
+        "[OPTIONS] [CALL,...] -- COMMAND [ARG]...",
+        "[OPTIONS] [CALL,...] {-p PID,... | -t TID,... | -a | -C LIST} [-- COMMAND [ARG]...]",
+    ),
+)
 @click.argument(
     "funcs",
     nargs=-1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -53,6 +54,29 @@ def test_the_types_are_marked_as_such() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_manual_is_installed(page: str) -> None:
     assert (MANUAL / page).read_bytes() == (SOURCE / "man" / page).read_bytes()
+
+
+def test_the_manual_is_as_help_and_its_sources_have_it() -> None:
+    generator = SOURCE / "man" / "generate.py"
+    done = subprocess.run(
+        [sys.executable, "-I", generator, "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_a_manual_that_help_has_overtaken_is_told(tmp_path: Path) -> None:
+    copy = shutil.copytree(SOURCE / "man", tmp_path / "man")
+    page = copy / "kperf-stat.1"
+    page.write_text(page.read_text().replace("A row a thread.", "A row per thread."))
+    with (copy / "src" / "kperf-topo.1.in").open("a") as source:
+        source.write("More.\n")
+    check = [sys.executable, "-I", copy / "generate.py"]
+    stale = subprocess.run([*check, "--check"], capture_output=True, text=True, check=False)
+    assert stale.returncode == 1
+    assert "kperf-stat.1, kperf-topo.1: run make man" in stale.stdout
+    subprocess.run(check, check=True)
+    assert "A row a thread." in page.read_text()
+    assert (copy / "kperf-topo.1").read_text().endswith("More.\n")
 
 
 def options_in(text: str) -> set[str]:
