@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import click
 
+from kperf.whole_file import WholeFile, replaceable
+
 
 class CannotWriteError(click.ClickException):
     """The result has no place: a file's or descriptor's name, why, and what to do."""
@@ -64,25 +66,22 @@ class _Descriptor(Sink):
 class _NewFile(Sink):
     """A file that appears whole or not at all."""
 
-    def __init__(self, path: str, name: str, mode: int | None) -> None:
-        self._path = path
-        self._part = f"{path}.{os.getpid()}.part"
-        fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        super().__init__(os.fdopen(fd, "w", encoding="utf-8", newline=""), name)
+    def __init__(self, path: str, mode: int | None) -> None:
+        self._file = WholeFile(path)
+        super().__init__(os.fdopen(self._file.fd, "w", encoding="utf-8", newline=""), path)
         if mode is not None:
-            os.fchmod(fd, mode)
+            os.fchmod(self._file.fd, mode)
 
     def finish(self) -> None:
         self.stream.flush()
         os.fsync(self.stream.fileno())
+        self._file.appear()
         self.stream.close()
-        os.replace(self._part, self._path)
 
     def abandon(self) -> None:
         with suppress(OSError):
             self.stream.close()
-        with suppress(OSError):
-            os.unlink(self._part)
+        self._file.abandon()
 
 
 class _OpenFile(Sink):
@@ -114,16 +113,10 @@ class _OpenFile(Sink):
 
 def _open_file(path: str, *, live: bool) -> Sink:
     """What is replaced is a plain file of our own; the others keep their owner and their links."""
-    real = os.path.realpath(path)
-    try:
-        old = os.stat(path)
-    except FileNotFoundError:
-        return _OpenFile(path, path) if live else _NewFile(real, path, None)
-    replaceable = stat.S_ISREG(old.st_mode) and old.st_nlink == 1 and old.st_uid == os.geteuid()
-    folder = os.path.dirname(real)
-    if live or not replaceable or not os.access(path, os.W_OK) or not os.access(folder, os.W_OK):
+    may_replace, old = replaceable(path)
+    if live or not may_replace:
         return _OpenFile(path, path)
-    return _NewFile(real, path, stat.S_IMODE(old.st_mode))
+    return _NewFile(path, None if old is None else stat.S_IMODE(old.st_mode))
 
 
 def _open_stdout(*, as_utf8: bool) -> Sink:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -33,14 +31,12 @@ class Files(NamedTuple):
             return files.enter_context(SpoolFile(self.profile))
         if self.raw is None:
             return None
-        beside = tempfile.TemporaryDirectory(dir=os.path.dirname(self.raw) or ".")
-        path = os.path.join(files.enter_context(beside), "spe.data")
-        return files.enter_context(SpoolFile(path))
+        return files.enter_context(SpoolFile(self.raw, kept=False))
 
     def write(self, data: SpeData, spool: SpoolFile | None) -> None:
         """Writes what is made at the end. Raises `KperfError`."""
         if self.raw is not None and spool is not None:
-            write_raw(spool.path, self.raw)
+            write_raw(spool.readable_at, self.raw)
         if self.profile is not None and self.needs_rows:
             export.write(data, self.profile, "dump")
 

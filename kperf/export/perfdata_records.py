@@ -137,7 +137,7 @@ _BUILD_ID = struct.Struct("=BxH20s")
 _PROT_READ_EXEC, _MAP_PRIVATE = 5, 2
 
 # Header, identifier, ip, pid, tid, time, cpu, period.
-_SAMPLE_FIELDS = struct.Struct("=IHHQQiiQIIQ")
+_SAMPLE_FIELDS = struct.Struct("=IHHQQiiQiIQ")
 
 _NEVER = 1 << 64
 

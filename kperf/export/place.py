@@ -7,13 +7,13 @@ import fcntl
 import io
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from kperf.errors import Error, KperfError, error
+from kperf.whole_file import WholeFile, replaceable
 
 _BUFFER = 1 << 18
 
@@ -71,17 +71,6 @@ def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
 # ---- in place of an old file ----
 
 
-def _replaceable(path: str) -> tuple[bool, os.stat_result | None]:
-    """Whether a new file may take this one's place without a link, an owner or a device lost."""
-    try:
-        old = os.stat(path)
-    except FileNotFoundError:
-        return True, None
-    whole = stat.S_ISREG(old.st_mode) and old.st_nlink == 1 and old.st_uid == os.geteuid()
-    folder = os.path.dirname(os.path.realpath(path))
-    return whole and os.access(path, os.W_OK) and os.access(folder, os.W_OK), old
-
-
 def _take_after(fd: int, old: os.stat_result) -> None:
     """The new file belongs to whom the old one did, and may be read by the same."""
     with suppress(OSError):
@@ -91,19 +80,16 @@ def _take_after(fd: int, old: os.stat_result) -> None:
 
 @contextmanager
 def _new_file(path: str, old: os.stat_result | None) -> Iterator[BinaryIO]:
-    real = os.path.realpath(path)
-    part = os.path.join(os.path.dirname(real), f".kperf-{os.getpid()}-{secrets.token_hex(6)}")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    new = WholeFile(path)
     try:
-        with _closing(_file(fd)) as file:
+        with _closing(_file(new.fd)) as file:
             if old is not None:
-                _take_after(fd, old)
+                _take_after(new.fd, old)
             yield file
-        os.replace(part, real)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(part)
-        raise
+            file.flush()
+            new.appear()
+    finally:
+        new.abandon()
 
 
 class _OldFile(io.FileIO):
@@ -144,8 +130,8 @@ def _place(path: str) -> Iterator[BinaryIO]:
         with _closing(_file(os.dup(fd))) as file:
             yield file
         return
-    replaceable, old = _replaceable(path)
-    with _new_file(path, old) if replaceable else _open_file(path) as file:
+    may_replace, old = replaceable(path)
+    with _new_file(path, old) if may_replace else _open_file(path) as file:
         yield file
 
 

@@ -11,6 +11,7 @@ from kperf._native import last_failure, plain_error
 from kperf.attrs import SymbolMode
 from kperf.data import EventInfo
 from kperf.errors import Error, error
+from kperf.events.event import CORE, SOFTWARE, TRACEPOINT, Event
 from kperf.machine import Machine
 from kperf.perfdata.file import AUXTRACE, COMPRESSED, Attribute, PerfDataFile
 from kperf.samples import SampleData, Shown
@@ -20,6 +21,8 @@ from kperf.topo import Topology
 
 # Bits of sample_type (perf_event_open(2)).
 _ADDR, _CALLCHAIN, _RAW, _BRANCH_STACK = 1 << 3, 1 << 5, 1 << 10, 1 << 11
+
+_BRANCH_ANY, _BRANCH_INDEX = 1 << 3, 1 << 17  # of branch_sample_type
 
 _STORE_BYTES = 1 << 36  # address space, of which only what is used costs memory
 
@@ -166,11 +169,24 @@ def _kernel_is_another(file: PerfDataFile, machine: Machine) -> BadFile | None:
 # ---- the whole ----
 
 
-def _named(attributes: Sequence[Attribute]) -> list[EventInfo]:
-    return [
-        EventInfo(attribute.name or f"type={attribute.type},config={attribute.config:#x}", -1)
-        for attribute in attributes
-    ]
+_KINDS = {1: SOFTWARE, 2: TRACEPOINT}  # by perf_event_attr.type
+
+
+def _event_of(attribute: Attribute) -> EventInfo:
+    """An event as far as its recording tells: enough to be recorded again."""
+    name = attribute.name or f"type={attribute.type},config={attribute.config:#x}"
+    kind = _KINDS.get(attribute.type, CORE)
+    event = Event(name, kind, attribute.type, attribute.config, period=attribute.period)
+    return EventInfo(name, -1, event=event)
+
+
+def _branch_filter(attributes: Sequence[Attribute]) -> int:
+    """Which branches were recorded, of all events together."""
+    found = 0
+    for attribute in attributes:
+        if attribute.sample_type & _BRANCH_STACK:
+            found |= attribute.branch_sample_type & ~_BRANCH_INDEX or _BRANCH_ANY
+    return found
 
 
 def _check_layout(file: PerfDataFile) -> None:
@@ -196,7 +212,7 @@ def read_recorded(
         kinds = 0
         for attribute in file.attributes:
             kinds |= attribute.sample_type
-        branch_types = 1 if kinds & _BRANCH_STACK else 0
+        branch_types = _branch_filter(file.attributes)
         flags = sum(int(flag) for bit, flag in _FLAGS if kinds & bit)
         recording = _Recording(file, flags, branch_types)
         is_cut = recording.feed() or file.is_cut
@@ -205,12 +221,12 @@ def read_recorded(
         shown = Shown(
             symbol_mode,
             call_stack=bool(kinds & _CALLCHAIN),
-            branches=bool(branch_types),
+            branches=branch_types,
             no_kernel=_kernel_is_another(file, machine),
         )
         data = SampleData(
             raw,
-            _named(file.attributes),
+            list(map(_event_of, file.attributes)),
             machine,
             Topology(machine),
             shown,

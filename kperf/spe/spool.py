@@ -16,6 +16,7 @@ from kperf.errors import Error, error
 from kperf.events.event import Event
 from kperf.machine import Machine
 from kperf.spe.data import SpeData
+from kperf.whole_file import WholeFile
 
 _HEADER_BYTES, _ATTR_BYTES = 104, 112
 _HEADER = struct.Struct("<8sQQ6Q")
@@ -53,21 +54,30 @@ def _record(kind: int, misc: int, body: bytes, pid: int = -1, tid: int = -1) -> 
 
 
 class SpoolFile:
-    """A perf.data in the making. It appears at its path when `finish` was called, whole or not at
-    all; `fd` is for the core."""
+    """A perf.data in the making; `fd` is for the core.
 
-    def __init__(self, path: str) -> None:
+    When `finish` was called it appears at its path, whole or not at all. One that is not `kept` can
+    be read from then on to the end of the `with` block, and leaves nothing.
+    """
+
+    def __init__(self, path: str, *, kept: bool = True) -> None:
         self.path = path
-        self._part = f"{path}.part"
+        self._kept = kept
         try:
-            self._file = open(self._part, "w+b", buffering=0)  # noqa: SIM115
+            self._whole = WholeFile(path)
         except OSError as refused:
             raise self._refused(refused.errno or 0) from None
+        self._file = open(self._whole.fd, "w+b", buffering=0)  # noqa: SIM115
         self._file.write(bytes(_DATA_AT + _CLOCK_BYTES + _INFO_BYTES))
 
     @property
     def fd(self) -> int:
         return self._file.fileno()
+
+    @property
+    def readable_at(self) -> str:
+        """Where it can be read once it is finished."""
+        return self.path if self._kept else self._whole.meanwhile
 
     def _refused(self, code: int) -> Exception:
         return error(
@@ -83,8 +93,8 @@ class SpoolFile:
             raise self._refused(data.report.spool_errno)
         try:
             self._complete(event, data)
-            self._file.close()
-            os.replace(self._part, self.path)
+            if self._kept:
+                self._whole.appear()
         except OSError as refused:
             raise self._refused(refused.errno or 0) from None
 
@@ -97,9 +107,8 @@ class SpoolFile:
         _value: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if not self._file.closed:
-            self._file.close()
-            os.unlink(self._part)
+        self._file.close()
+        self._whole.abandon()
 
     # ---- parts ----
 
@@ -217,17 +226,10 @@ def _kernel(machine: Machine) -> Iterator[bytes]:
 
 def write_raw(spooled: str, path: str) -> None:
     """Writes the AUX bytes of a perf.data, one CPU's after another's. Raises `KperfError`."""
+    from kperf.export.place import replacing
     from kperf.perfdata.file import PerfDataFile
     from kperf.spe.perfdata import chunks_by_cpu
 
-    try:
-        with PerfDataFile(spooled) as file, open(path, "wb") as out:
-            for chunk in chunks_by_cpu(file):
-                out.write(chunk.content)
-    except OSError as refused:
-        raise error(
-            Error.WRITE_FAILED,
-            f"cannot write {path}: {refused.strerror}",
-            hint="choose another place, or make room",
-            errno=refused.errno or 0,
-        ) from None
+    with PerfDataFile(spooled) as file, replacing(path) as out:
+        for chunk in chunks_by_cpu(file):
+            out.write(chunk.content)

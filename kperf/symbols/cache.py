@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import zlib
+
+from kperf.whole_file import WholeFile
 
 _MAX_TOTAL = 1 << 30
 
@@ -26,14 +27,14 @@ def write(path: str, data: bytes) -> None:
     with contextlib.suppress(OSError):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         _make_room(folder, len(data))
-        fd, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+        new = WholeFile(path)
         try:
-            with open(fd, "wb") as file:
+            with open(new.fd, "wb") as file:
                 file.write(data)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+                file.flush()
+                new.appear()
+        finally:
+            new.abandon()
 
 
 def _make_room(folder: str, size: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cli.processes import KPERF
 from support import privileged
 
 import kperf
@@ -200,3 +201,23 @@ def test_a_recording_for_a_pipe_is_refused_with_the_way_out(tmp_path: Path) -> N
         )
     with pytest.raises(kperf.KperfError, match="pipe: write it into a file"):
         read_recorded(str(path))
+
+
+@pytest.mark.parametrize("case", ["frequency", "call stacks", "two events", "a tracepoint"])
+def test_written_again_perf_reads_the_same(tmp_path: Path, case: str) -> None:
+    """Symbols apart: frames that perf cannot name here or there are of files that are gone."""
+    path = record(tmp_path / "perf.data", *CASES[case])
+    again = tmp_path / "again.data"
+    done = subprocess.run(
+        [KPERF, "report", path, "-o", again], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    samples = [as_perf_says(file, has_cpus=False) for file in (path, again)]
+    assert len(samples[0]) > 10
+    first, second = (sorted(map(_without_symbols, found)) for found in samples)
+    assert first == second
+
+
+def _without_symbols(sample: Sample) -> tuple[object, ...]:
+    addresses = tuple(address for address, _ in sample.frames)
+    return (sample.comm, sample.pid, sample.tid, sample.ts, sample.period, sample.event, addresses)
