@@ -1,6 +1,7 @@
 # make demo    builds kperf into .venv and counts a real program
 # make test    the same set-up, then the tests (ARGS="-k stat" chooses some)
-# make test-vm the tests on Arm, in a guest that QEMU runs (tests/vm); ARGS as well
+# make test-vm the tests on Arm, in a guest that QEMU runs (tests/vm); ARGS as well, and
+#              WHEEL=dist/... for a release's wheel in place of a build
 # make lint    ruff, mypy, clang-format, mandoc
 # make man     the manual, from the commands' help and man/src
 # make format  ruff and clang-format, on the files themselves
@@ -33,7 +34,7 @@ test: $(VENV)/.tests
 
 # Status 77: this machine cannot run the guest. That is no failure, and must not look like a success.
 test-vm: $(VENV)/.tests
-	@tests/vm/run-tests -p $(CURDIR)/$(BIN)/python $(ARGS) || { \
+	@tests/vm/run-tests -p $(CURDIR)/$(BIN)/python $(if $(WHEEL),-w $(WHEEL)) $(ARGS) || { \
 		status=$$?; [ $$status = 77 ] || exit $$status; \
 		echo '*** kperf: NOT RUN: the tests on Arm (make test-vm), for the reason above ***'; \
 	}

@@ -1,18 +1,20 @@
 #!/bin/bash
 # Cross-builds a Python package for the guest (meson-python; C that needs libc only) and installs it,
 # with all it asks for, in SITE_DIR, which `run.sh -d SITE_DIR` gives the guest as a disk.
-# usage: wheel.sh -d SITE_DIR [-p PYTHON] PROJECT_DIR [REQUIREMENT...]
+# usage: wheel.sh -d SITE_DIR [-p PYTHON] [-w WHEEL] PROJECT_DIR [REQUIREMENT...]
+# -w: a wheel that is built already, to be installed instead.
 # -p: a host interpreter, the project's environment: the guest gets the versions installed there.
 # REQUIREMENT: what the tests need and the package does not ask for, such as pytest.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
-site='' host_python=''
-while getopts d:p: flag; do
+site='' host_python='' wheel=''
+while getopts d:p:w: flag; do
 	case $flag in
 	d) site=$OPTARG ;;
 	p) host_python=$OPTARG ;;
+	w) wheel=$OPTARG ;;
 	*) shift $# ;;
 	esac
 done
@@ -107,7 +109,7 @@ install_site() {
 		--abi="cp${GUEST_PYTHON/./}" --abi=abi3 --abi=none \
 		-c "$WORK/constraints.txt" "$wheel" "$@"
 	# Debug information can be nine tenths of other people's libraries.
-	find "$site" -name '*.so' -size +1M -exec aarch64-linux-gnu-strip -g {} +
+	find "$site" -path "$site/kperf" -prune -o -name '*.so' -size +1M -exec aarch64-linux-gnu-strip -g {} +
 	# pip writes the host's interpreter into the scripts.
 	[ ! -d "$site/bin" ] ||
 		find "$site/bin" -type f -exec sed -i '1s,^#!.*python.*,#!/usr/bin/python3,' {} +
@@ -116,8 +118,11 @@ install_site() {
 }
 
 install_tools
-describe_target
-build_wheel
+if [ -z "$wheel" ]; then
+	describe_target
+	build_wheel
+fi
 constrain
 install_site "$@"
+basename "$wheel" >"$site/WHEEL-NAME"
 say "$(basename "$wheel"); $site has $(du -sh "$site" | cut -f 1)"
