@@ -49,7 +49,9 @@ class LineTable:
     @cached_property
     def is_split(self) -> bool:
         """Whether functions are described in other files (-gsplit-dwarf)."""
-        return is_split(self._data(b"info"), self._data(b"abbrev"), self._texts)
+        # What stays here of units that were split off has its addresses in a section of their own.
+        has_addresses = any(map(self._elf.section, (b".debug_addr", b".zdebug_addr")))
+        return has_addresses and is_split(self._data(b"info"), self._data(b"abbrev"), self._texts)
 
     def _file(self, program: int, number: int) -> str:
         if program not in self._tables:
