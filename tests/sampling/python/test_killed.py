@@ -40,7 +40,8 @@ def is_perf_data(data: bytes) -> bool:
 
 
 def has_whole_lines(data: bytes) -> bool:
-    return data.endswith(b"\n")
+    """One that grows by lines may have none yet."""
+    return not data or data.endswith(b"\n")
 
 
 CASES = [
@@ -59,13 +60,14 @@ NAMES = [" ".join(case.words[:1] + case.words[-2:]) for case in CASES]
 
 def traces_of_tracing() -> list[str]:
     """Events and file systems that somebody added to the kernel."""
-    found = [Path("/proc/self/mounts").read_text()]
-    for name in ("kprobe_events", "uprobe_events", "dynamic_events"):
-        for root in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
-            path = Path(root, name)
-            if os.access(path, os.R_OK):
-                found.append(path.read_text())
-    return found
+    found = []
+    for name in ("kprobe_events", "uprobe_events"):
+        path = Path("/sys/kernel/tracing", name)
+        if os.access(path, os.R_OK):
+            found.append(path.read_text())
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    # The kernel itself mounts tracefs there for whoever looks.
+    return found + [line for line in mounts if "/debug/tracing" not in line]
 
 
 def marked(mark: str) -> list[int]:
