@@ -395,6 +395,8 @@ struct kp_recorded_event {
     const uint64_t *ids; /* its records carry one of these; none where it is the only event */
     uint32_t n_ids;
     uint32_t sample_id_all; /* records beside samples tell when and of which event they are */
+    uint32_t build_id;      /* mappings tell build-ids where their records say so */
+    uint32_t reserved;
 };
 
 struct kp_recording;

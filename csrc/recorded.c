@@ -308,6 +308,18 @@ static int64_t translate_mmap(uint16_t misc, struct cursor body, const struct tr
     return end_with_trailer(&writer, trailer, 0);
 }
 
+/* The kernel leaves the mark of a build-id in a record that it writes for several events, also for
+ * those that asked for none: theirs has an inode in its place. */
+static uint16_t true_misc(const struct kp_layout *layout, uint32_t type, uint16_t misc)
+{
+    if (type != KP_RECORD_MMAP2)
+        return misc;
+    for (size_t i = 0; i < layout->n_events; i++)
+        if (layout->events[i].build_id)
+            return misc;
+    return misc & (uint16_t)~KP_MISC_MMAP_BUILD_ID;
+}
+
 static int64_t translate_side(const struct kp_layout *layout, uint32_t type, uint16_t misc,
                               struct cursor body, uint8_t *out)
 {
@@ -321,7 +333,7 @@ static int64_t translate_side(const struct kp_layout *layout, uint32_t type, uin
         int64_t event = event_of(layout, trailer.id);
         identifier = event < 0 ? 0 : (uint64_t)event + 1;
     }
-    struct writer writer = begin(out, type, misc);
+    struct writer writer = begin(out, type, true_misc(layout, type, misc));
     put(&writer, body.at, (size_t)(body.end - body.at));
     /* Without the trailer's time, the record's own is the time. */
     if (trailer.time == 0 && (type == KP_RECORD_FORK || type == KP_RECORD_EXIT) &&

@@ -32,14 +32,14 @@ _DISABLED, _INHERIT, _PINNED, _EXCLUDE_USER, _EXCLUDE_KERNEL, _EXCLUDE_HV = (
     1 << bit for bit in (0, 1, 2, 4, 5, 6)
 )
 _MMAP, _COMM, _FREQ, _TASK, _SAMPLE_ID_ALL = (1 << bit for bit in (8, 9, 10, 13, 18))
-_EXCLUDE_HOST, _EXCLUDE_GUEST, _MMAP2, _COMM_EXEC, _USE_CLOCKID = (
-    1 << bit for bit in (19, 20, 23, 24, 25)
+_EXCLUDE_HOST, _EXCLUDE_GUEST, _MMAP2, _COMM_EXEC, _USE_CLOCKID, _BUILD_IDS = (
+    1 << bit for bit in (19, 20, 23, 24, 25, 34)
 )
 _PRECISE_SHIFT = 15
 
 # What the first event's ring tells of processes: ours come from an event of their own, which counts
 # nothing, and `perf` would show as one without samples.
-_TELLS = _MMAP | _COMM | _TASK | _MMAP2 | _COMM_EXEC
+_TELLS = _MMAP | _COMM | _TASK | _MMAP2 | _COMM_EXEC | _BUILD_IDS
 
 
 class Attribute(NamedTuple):

@@ -27,7 +27,7 @@ _BUILD_ID, _HOSTNAME, _OSRELEASE, _ARCH, _CPUID, _CMDLINE, _EVENT_DESC = 2, 3, 4
 
 # struct perf_event_attr up to branch_sample_type, which version 2 added (perf_event_open(2)).
 _ATTR = struct.Struct("<IIQQQQQIIQQQ")
-_FREQUENCY, _SAMPLE_ID_ALL = 1 << 10, 1 << 18
+_FREQUENCY, _SAMPLE_ID_ALL, _TELLS_BUILD_IDS = 1 << 10, 1 << 18, 1 << 34
 
 _BUILD_ID_AT, _BUILD_ID_BYTES, _BUILD_ID_NAME_AT = 12, 20, 36
 _HAS_SIZE = 1 << 15  # of a build-id record's misc
@@ -48,6 +48,7 @@ class Attribute(NamedTuple):
     read_format: int
     branch_sample_type: int
     sample_id_all: bool
+    build_id: bool  # mappings tell build-ids where their records say so
     ids: tuple[int, ...]
 
 
@@ -265,5 +266,6 @@ def _attribute(raw: bytes, ids: tuple[int, ...], name: str) -> Attribute:
         read_format=read_format,
         branch_sample_type=fields[-1],
         sample_id_all=bool(flags & _SAMPLE_ID_ALL),
+        build_id=bool(flags & _TELLS_BUILD_IDS),
         ids=ids,
     )

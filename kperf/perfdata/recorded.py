@@ -27,7 +27,9 @@ _BRANCH_ANY, _BRANCH_INDEX = 1 << 3, 1 << 17  # of branch_sample_type
 _STORE_BYTES = 1 << 36  # address space, of which only what is used costs memory
 
 # The record of the kernel's own mapping: where its first symbol was, in the field for the offset.
-_MMAP, _KERNEL_MODE = 1, 1
+# Behind it comes the name; of the newer record, first the file's identity and what is permitted.
+_BEFORE_NAME = {1: 0, 10: 32}  # PERF_RECORD_MMAP, PERF_RECORD_MMAP2
+_KERNEL_MODE = 1
 _KERNEL_MAP = struct.Struct("<IHHiIQQQ")  # header, pid, tid, start, length, offset
 _KERNEL_NAME = "[kernel.kallsyms]"
 
@@ -111,6 +113,7 @@ def _fill(event: Any, attribute: Attribute) -> Any:
     event.branch_sample_type = attribute.branch_sample_type
     event.period = attribute.period
     event.sample_id_all = attribute.sample_id_all
+    event.build_id = attribute.build_id
     ids = ffi.new("uint64_t[]", list(attribute.ids))
     event.ids = ids
     event.n_ids = len(attribute.ids)
@@ -138,11 +141,12 @@ def _add_build_ids(raw: Any, known: dict[str, bytes]) -> None:
 def _first_symbol(file: PerfDataFile) -> int | None:
     """Where the kernel's first symbol was; None where the file does not tell."""
     for record in file.records():
-        if record.type != _MMAP or record.size <= _KERNEL_MAP.size:
+        before = _BEFORE_NAME.get(record.type)
+        if before is None or record.size <= _KERNEL_MAP.size + before:
             continue
         raw = file.whole(record.at, record.size)
         _, misc, _, _, _, _, _, offset = _KERNEL_MAP.unpack_from(raw)
-        name = raw[_KERNEL_MAP.size :].partition(b"\0")[0].decode("utf-8", "replace")
+        name = raw[_KERNEL_MAP.size + before :].partition(b"\0")[0].decode("utf-8", "replace")
         if misc & 7 == _KERNEL_MODE and name.startswith(_KERNEL_NAME):
             return int(offset)
     return None

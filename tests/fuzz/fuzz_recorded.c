@@ -45,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(&events[i].read_format, data + 8, 8);
         memcpy(&events[i].branch_sample_type, data + 16, 8);
         events[i].sample_id_all = data[24] & 1;
+        events[i].build_id = data[24] >> 1 & 1;
         events[i].period = data[25] * i;
     }
     sampling.flags = data[26] & 7;

@@ -29,7 +29,10 @@ def perf_recording(pid: int, file: Path) -> Iterator[None]:
     """perf, attached and enabled; it has ended when the block does."""
     control, asks = os.pipe()
     answers, acknowledge = os.pipe()
-    words = ["perf", "record", "-q", "-B", "-D", "-1", "-e", CLOCK, "-F", "2000", "-m", "1024"]
+    # Kernels mark records of mappings as telling a build-id for all events if one of them, such as
+    # kperf's, asks for it; perf aborts where its own have none.
+    words = ["perf", "record", "-q", "--buildid-mmap", "-D", "-1", "-e", CLOCK, "-F", "2000"]
+    words += ["-m", "1024"]
     words += ["-p", str(pid), "-o", str(file), "--control", f"fd:{control},{acknowledge}"]
     with subprocess.Popen(words, pass_fds=(control, acknowledge)) as perf:
         os.close(control)

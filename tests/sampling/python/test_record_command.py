@@ -360,7 +360,20 @@ def test_an_ordinary_user_may_not_sample_the_system(user_kperf: Run) -> None:
 def test_perf_finds_the_same(kperf: Run, busy: Path, tmp_path: Path) -> None:
     rows = kperf("record", *CLOCK, "--json", "--", busy, "spin", ROUNDS * 2).rows()
     file = tmp_path / "perf.data"
-    words = ["perf", "record", "-q", "-B", "-e", "cpu-clock", "-F", "4000", "-o", file, "--", busy]
+    words = [
+        "perf",
+        "record",
+        "-q",
+        "--buildid-mmap",
+        "-e",
+        "cpu-clock",
+        "-F",
+        "4000",
+        "-o",
+        file,
+        "--",
+        busy,
+    ]
     subprocess.run(
         [*map(str, words), "spin", str(ROUNDS * 2)],
         check=True,
