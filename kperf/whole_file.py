@@ -76,6 +76,19 @@ class WholeFile:
                 os.unlink(part)
 
 
+def cut_back(path: str, fd: int, size: int, *, remove: bool) -> None:
+    """Leaves a file its first `size` bytes, or removes it; `fd` then writes to nowhere."""
+    with suppress(OSError):
+        # What a buffer still holds is to go nowhere: the copy of the descriptor keeps the file.
+        os.ftruncate(fd, size)
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, fd, inheritable=False)
+        os.close(null)
+    if remove:
+        with suppress(OSError):
+            os.unlink(path)
+
+
 def replaceable(path: str) -> tuple[bool, os.stat_result | None]:
     """Whether a new file may take this one's place without a link, an owner or a device lost.
 

@@ -291,6 +291,7 @@ class Output:
                 self._sink.stream.write("\n")
             write()
             self._sink.stream.flush()
+            self._sink.keep()
         except BrokenPipeError:
             raise
         except OSError as refused:

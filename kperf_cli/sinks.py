@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from kperf.whole_file import WholeFile, replaceable
+from kperf.whole_file import WholeFile, cut_back, replaceable
 
 
 class CannotWriteError(click.ClickException):
@@ -40,6 +40,9 @@ class Sink:
 
     def begin(self) -> None:
         """Called before the first result."""
+
+    def keep(self) -> None:
+        """Called when a result, or a piece of one, was written to its end."""
 
     def finish(self) -> None:
         """Makes it count. Raises OSError."""
@@ -91,22 +94,31 @@ class _OpenFile(Sink):
         self._path = path
         self._is_ours = not os.path.lexists(path)
         self._begun = False
+        self._whole = 0  # bytes of what was written to its end
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._has_length = stat.S_ISREG(os.fstat(fd).st_mode)
         super().__init__(os.fdopen(fd, "w", encoding="utf-8", newline=""), name)
 
     def begin(self) -> None:
         """An old file's text goes when there is something to put in its place."""
         self._begun = True
-        if stat.S_ISREG(os.fstat(self.stream.fileno()).st_mode):
+        if self._has_length:
             os.ftruncate(self.stream.fileno(), 0)
+
+    def keep(self) -> None:
+        if self._has_length:
+            self._whole = os.lseek(self.stream.fileno(), 0, os.SEEK_CUR)
 
     def finish(self) -> None:
         self.stream.close()
 
     def abandon(self) -> None:
+        """A line that has no room is not left in half: a number cut short is another number."""
+        if self._begun and self._has_length and not self.stream.closed:
+            cut_back(self._path, self.stream.fileno(), self._whole, remove=False)
         with suppress(OSError):
             self.stream.close()
-        if self._is_ours and not self._begun:
+        if self._is_ours and not self._whole:
             with suppress(OSError):
                 os.unlink(self._path)
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import shutil
 import struct
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from kperf.errors import Error, KperfError, error
 from kperf.export.perfdata_features import features
 from kperf.export.perfdata_records import Attribute, Records, attributes
 from kperf.export.profile import Profile
@@ -74,13 +76,34 @@ def _write(profile: Profile, out: BinaryIO) -> None:
     )
 
 
+def _spooled(profile: Profile) -> BinaryIO:
+    """All of the file in a temporary one, from its beginning. Raises `KperfError`."""
+    spool = None
+    try:
+        spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  (the caller closes it)
+        _write(profile, spool)
+        spool.seek(0)
+    except OSError as cause:
+        if spool is not None:
+            with suppress(OSError):  # it tries once more to write what it holds
+                spool.close()
+        if isinstance(cause, KperfError):
+            raise
+        folder = tempfile.tempdir or "any directory"
+        raise error(
+            Error.WRITE_FAILED,
+            f"cannot write a temporary file in {folder} ({cause.strerror})",
+            hint="make room there, or name another directory in TMPDIR",
+            errno=cause.errno or 0,
+        ) from cause
+    return spool
+
+
 def write(profile: Profile, out: BinaryIO) -> None:
     """Writes samples. Where the header cannot be filled in at the end, by way of another file."""
     profile.samples  # noqa: B018  (refuses counts)
     if out.seekable() and out.tell() == 0:
         _write(profile, out)
         return
-    with tempfile.TemporaryFile() as spool:
-        _write(profile, cast(BinaryIO, spool))
-        spool.seek(0)
+    with _spooled(profile) as spool:
         shutil.copyfileobj(spool, out)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from kperf.errors import Error, KperfError, error
-from kperf.whole_file import WholeFile, replaceable
+from kperf.whole_file import WholeFile, cut_back, replaceable
 
 _BUFFER = 1 << 18
 
@@ -166,20 +166,8 @@ def _append_to(path: str) -> Iterator[BinaryIO]:
             yield file
             file.flush()
         except BaseException:
-            _cut_back(path, fd, before, remove=is_new)
+            cut_back(path, fd, before, remove=is_new)
             raise
-
-
-def _cut_back(path: str, fd: int, size: int, *, remove: bool) -> None:
-    with suppress(OSError):
-        # What the buffer still holds is to go nowhere: the copy of the descriptor keeps the file.
-        os.ftruncate(fd, size)
-        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(null, fd, inheritable=False)
-        os.close(null)
-    if remove:
-        with suppress(OSError):
-            os.unlink(path)
 
 
 @contextmanager

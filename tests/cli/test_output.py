@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli.conftest import Run, Start
 from cli.processes import KPERF, Done, documents_in, private_mounts, records_in
-from support import rooted
+from support import privileged, rooted
 
 COUNT = ("stat", "-e", "page-faults,task-clock")
 
@@ -294,7 +294,15 @@ def test_a_read_only_file_system(in_small_place: Run) -> None:
     assert "cannot write out.json (Read-only file system)" in done.error()
 
 
-@pytest.mark.parametrize("call", ["list software", "stat -e dummy true", "--version", "stat -h"])
+@privileged
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("--version", "stat -h", "list software", "topo --json", "doctor --csv"),
+        *("stat -e dummy true", "stat -I 5 -e dummy sleep 0.1", "stat -I 5 -e dummy --csv true"),
+        *("record -e cpu-clock true", "trace --json -- true", "trace --events -- true"),
+    ],
+)
 def test_a_standard_output_that_is_full(kperf: Run, call: str) -> None:
     with open("/dev/full", "wb") as full:
         done = kperf(*call.split(), stdout=full)

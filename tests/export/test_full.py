@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,3 +118,53 @@ def test_symbols_need_no_room(recording: Path, tmp_path: Path) -> None:
         0,
         run(tmp_path, "report", str(recording), "--lines", "--csv").out,
     )
+
+
+# ---- lines that come one by one ----
+
+
+def check_csv(text: str) -> None:
+    header, *rows = csv.reader(text.splitlines())
+    assert rows
+    assert {len(row) for row in rows} == {len(header)}
+
+
+def check_json(text: str) -> None:
+    assert all(isinstance(json.loads(line), dict) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+@pytest.mark.parametrize(("name", "check"), [("a.csv", check_csv), ("a.json", check_json)])
+def test_no_line_stays_in_half(
+    tmp_path: Path, name: str, check: Callable[[str], None], old: bool
+) -> None:
+    """A number that is cut short is another number."""
+    place = tmp_path / name
+    words = ("stat", "-I", "5", "-e", "dummy", "-o", name, "--", "sleep", "1000")
+    kept = []
+    for most in (0, 30, 450, 700, 1100):
+        if old:
+            place.write_bytes(OLD)
+        else:
+            place.unlink(missing_ok=True)
+        done = run(tmp_path, *words, most=most)
+        assert done.status == 1
+        assert f"kperf: cannot write {name} (File too large)" in done.err
+        text = place.read_text() if place.exists() else ""
+        assert place.exists() == (old or bool(text)), "an empty file stays"
+        if text:
+            assert text.endswith("\n"), most
+            check(text)
+        kept.append(len(text))
+    assert kept[0] == kept[1] == 0 < kept[-1], kept
+
+
+def test_a_temporary_file_without_room(recording: Path, tmp_path: Path) -> None:
+    """Another place than that which was asked for is full, and it is the one that is told."""
+    pipe = ("-o", "/dev/stdout", "--format", "perf.data")
+    done = run(tmp_path, "report", str(recording), *pipe, most=4096)
+    assert (done.status, b"PERFILE2" in done.out) == (1, False)
+    (said,) = done.err.splitlines()
+    assert said.startswith("kperf: cannot write a temporary file in /"), said
+    assert "(File too large)" in said
+    assert "TMPDIR" in said
