@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 from cli.processes import KPERF, wait_until
-from sampling.python.programs import waiting
+from sampling.python.programs import Programs, let_go, waiting
 from support import PATIENCE_S, privileged
 
 KILLS = 6
@@ -44,6 +45,10 @@ def has_whole_lines(data: bytes) -> bool:
     return not data or data.endswith(b"\n")
 
 
+def is_gzip(data: bytes) -> bool:
+    return bool(gzip.decompress(data))
+
+
 CASES = [
     Case(("stat", "-e", "task-clock", "-o", "out.json"), "out.json", is_json),
     Case(("stat", "-e", "task-clock", "-I", "5", "-o", "out.csv"), "out.csv", has_whole_lines),
@@ -51,6 +56,14 @@ CASES = [
     Case(("record", *CLOCK, "-g", "-o", "out.data"), "out.data", is_perf_data),
     Case(("record", *CLOCK, "--save", "out.folded", "--lines"), "out.folded", has_whole_lines),
     Case(("record", *CLOCK, "-o", "out.speedscope.json"), "out.speedscope.json", is_json),
+]
+REPORTS = [
+    Case(("report", "-o", "out.txt", "--format", "dump"), "out.txt", has_whole_lines),
+    Case(("report", "-o", "out.folded"), "out.folded", has_whole_lines),
+    Case(("report", "-o", "out.data"), "out.data", is_perf_data),
+    Case(("report", "-o", "out.profile.json.gz"), "out.profile.json.gz", is_gzip),
+    Case(("report", "-o", "out.pb.gz"), "out.pb.gz", is_gzip),
+    Case(("report", "-o", "out.json"), "out.json", is_json),
 ]
 NAMES = [" ".join(case.words[:1] + case.words[-2:]) for case in CASES]
 
@@ -139,6 +152,14 @@ def kernel_as_it_was() -> Iterator[None]:
 # ---- the tests ----
 
 
+@pytest.fixture(scope="module")
+def recording(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("recording") / "in.data"
+    words = ("record", *CLOCK, "-g", "-o", place, "--", programs.busy, "spin", 8000)
+    subprocess.run([KPERF, *map(str, words)], check=True, capture_output=True, timeout=PATIENCE_S)
+    return place
+
+
 def knows_unnamed_files(folder: Path) -> bool:
     try:
         os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY))
@@ -169,6 +190,43 @@ def test_the_profiler_is_killed(case: Case, busy: Path, tmp_path: Path) -> None:
         process.wait()
         place.end_launched(busy)
         place.check()
+
+
+@pytest.mark.parametrize("case", REPORTS, ids=lambda case: case.place)
+def test_a_report_is_killed(case: Case, recording: Path, tmp_path: Path) -> None:
+    if not knows_unnamed_files(tmp_path):
+        pytest.skip("this file system has no files without a name (O_TMPFILE)")
+    begin = time.monotonic()
+    assert Place(tmp_path, case).start(recording).wait(PATIENCE_S) == 0
+    takes = time.monotonic() - begin
+    moments = random.Random(case.place)
+    for _ in range(KILLS // 2):
+        place = Place(tmp_path, case)
+        process = place.start(recording)
+        try:
+            process.wait(takes * moments.uniform(0.3, 1.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+        place.check()
+
+
+@privileged
+@pytest.mark.parametrize("case", CASES[1:4], ids=NAMES[1:4])
+def test_whom_a_killed_profiler_watched_lives_on(case: Case, busy: Path, tmp_path: Path) -> None:
+    if not knows_unnamed_files(tmp_path):
+        pytest.skip("this file system has no files without a name (O_TMPFILE)")
+    moments = random.Random(case.place)
+    with waiting(busy, "spin", 8000) as program:
+        for _ in range(KILLS // 2):
+            place = Place(tmp_path, case)
+            process = place.start("-p", program.pid)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(moments.uniform(0.1, 0.6))
+            process.kill()
+            process.wait()
+            place.check()
+        let_go(program)  # which ends well only where it does as before
 
 
 @privileged
