@@ -138,15 +138,15 @@ static void keep_sample(struct kp_intake *intake, const struct kp_sample *sample
         intake->taken.loss[event].dropped++;
 }
 
-static void have_it_wait(struct kp_intake *intake, const uint8_t *record, size_t size,
-                         int64_t event)
+/* Puts a record behind those in a column of bytes. */
+static int append(struct kp_column *records, size_t *used, const uint8_t *record, size_t size)
 {
-    if (kp_column_grow(&intake->waiting, intake->waiting_used + size) != 0) {
-        intake->taken.loss[event].dropped++;
-        return;
-    }
-    memcpy(intake->waiting.base + intake->waiting_used, record, size);
-    intake->waiting_used += size;
+    int rc = kp_column_grow(records, *used + size);
+    if (rc != 0)
+        return rc;
+    memcpy(records->base + *used, record, size);
+    *used += size;
+    return 0;
 }
 
 static void take_sample(struct kp_intake *intake, const uint8_t *record, size_t size)
@@ -164,8 +164,9 @@ static void take_sample(struct kp_intake *intake, const uint8_t *record, size_t 
                                 : kp_chosen_of(intake->chosen, sample.pid, sample.tid);
     if (choice == KP_CHOICE_WANTED)
         keep_sample(intake, &sample, event);
-    else if (choice == KP_CHOICE_UNKNOWN)
-        have_it_wait(intake, record, size, event);
+    else if (choice == KP_CHOICE_UNKNOWN &&
+             append(&intake->waiting, &intake->waiting_used, record, size) != 0)
+        intake->taken.loss[event].dropped++;
 }
 
 /* A birth may be recorded in a ring that was emptied just before it, so those who are still unknown
@@ -220,12 +221,8 @@ static void learn_from(struct kp_intake *intake, const uint8_t *record, size_t s
 
 static void take_side(struct kp_taken *taken, const uint8_t *record, size_t size)
 {
-    if (kp_column_grow(&taken->side, taken->side_used + size) != 0) {
+    if (append(&taken->side, &taken->side_used, record, size) != 0)
         taken->side_lost++;
-        return;
-    }
-    memcpy(taken->side.base + taken->side_used, record, size);
-    taken->side_used += size;
 }
 
 void kp_intake_take(void *context, const uint8_t *record, size_t size)

@@ -367,10 +367,8 @@ struct kp_session *kp_sampler_session(struct kp_sampler *sampler);
 /* Events for each thread on each CPU took more descriptors than there may be: all CPUs are sampled
  * instead, and the samples of the target are chosen from these. */
 struct kp_choosing {
-    uint64_t needed;
+    uint64_t needed; /* 0: they did not */
     uint64_t limit;
-    int32_t chooses;
-    int32_t reserved;
 };
 
 int kp_sampler_choosing(struct kp_sampler *sampler, struct kp_choosing *out);

@@ -129,30 +129,38 @@ static int send_to_ring(void *context, int32_t tid, uint32_t index, int32_t cpu,
     return rc;
 }
 
+/* Threads of a process stand in a row: its maps are read once. */
+static int scan_another(struct kp_sampler *sampler, int32_t pid, int32_t *last)
+{
+    if (pid <= 0 || pid == *last)
+        return 0;
+    *last = pid;
+    return kp_spaces_scan(sampler->spaces, pid, now_ns(sampler));
+}
+
 /* The maps of what is watched already; a command that has yet to exec will tell its own. */
 static int scan_targets(struct kp_sampler *sampler)
 {
     const struct kp_session *session = sampler->session;
+    int32_t last = 0;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < session->n_tasks; i++) {
-        int32_t pid = session->tasks[i].id.pid;
-        if (pid > 0 && (i == 0 || session->tasks[i - 1].id.pid != pid))
-            rc = kp_spaces_scan(sampler->spaces, pid, now_ns(sampler));
-    }
+    for (size_t i = 0; rc == 0 && i < session->n_tasks; i++)
+        rc = scan_another(sampler, session->tasks[i].id.pid, &last);
     return rc;
 }
 
 /* Everybody who lives is known before the first sample comes. */
-static int choose(struct kp_sampler *sampler, const struct kp_target *chosen)
+static int choose(struct kp_sampler *sampler, const struct kp_target *target)
 {
     pthread_mutex_lock(&sampler->drain.lock);
     int rc = kp_chosen_list_others(sampler->intake.chosen);
     kp_drain_all(&sampler->drain); /* who was born while they were listed */
     pthread_mutex_unlock(&sampler->drain.lock);
-    for (uint32_t i = 0; rc == 0 && i < chosen->n_pids; i++)
-        rc = kp_spaces_scan(sampler->spaces, chosen->pids[i], now_ns(sampler));
-    for (uint32_t i = 0; rc == 0 && i < chosen->n_tids; i++)
-        rc = kp_spaces_scan(sampler->spaces, kp_task_process(chosen->tids[i]), now_ns(sampler));
+    int32_t last = 0;
+    for (uint32_t i = 0; rc == 0 && i < target->n_pids; i++)
+        rc = scan_another(sampler, kp_task_process(target->pids[i]), &last);
+    for (uint32_t i = 0; rc == 0 && i < target->n_tids; i++)
+        rc = scan_another(sampler, kp_task_process(target->tids[i]), &last);
     return rc;
 }
 
@@ -180,15 +188,28 @@ static int have_chosen(struct kp_sampler *sampler, const struct kp_target *targe
     return rc != 0 ? rc : kp_intake_choose(&sampler->intake, chosen);
 }
 
-/* `chosen`: of everybody that is sampled, whose samples are kept; NULL: of all. */
+/* The events of the target, or of everybody, from whose samples the target's are chosen. */
+static int open_session(struct kp_sampler *sampler, const struct kp_event *events, size_t n_events,
+                        const struct kp_target *target, uint32_t flags)
+{
+    static const struct kp_target everybody = {.cgroup_fd = -1};
+    if (sampler->intake.chosen != NULL) {
+        target = &everybody;
+        flags &= ~(uint32_t)KP_INHERIT;
+    }
+    sampler->intake.left_out = sampler->drain.tid;
+    return kp_session_open(events, n_events, target, flags, &sampler->hooks, sampler->drain.tid,
+                           &sampler->session);
+}
+
 static int open_parts(struct kp_sampler *sampler, const struct kp_event *events, size_t n_events,
-                      const struct kp_target *target, const struct kp_target *chosen,
+                      const struct kp_target *target, int chooses,
                       const struct kp_sampling *sampling, uint32_t flags)
 {
     size_t n_rings = kp_events_rings(events, n_events);
     int rc = kp_intake_create(&sampler->intake, events, n_events, sampling);
-    if (rc == 0 && chosen != NULL)
-        rc = have_chosen(sampler, chosen, flags);
+    if (rc == 0 && chooses)
+        rc = have_chosen(sampler, target, flags);
     if (rc == 0 && sampling->spe != NULL)
         rc = kp_aux_create(sampling->spe, n_rings, (uint32_t)n_events - 1, &sampler->aux);
     if (rc == 0)
@@ -202,32 +223,28 @@ static int open_parts(struct kp_sampler *sampler, const struct kp_event *events,
         rc =
             kp_drain_rings(&sampler->drain, events[0].cpus, events[0].n_cpus, sampling->ring_bytes);
     }
-    if (rc == 0) {
-        sampler->intake.left_out = sampler->drain.tid;
-        uint32_t passed = chosen != NULL ? flags & ~(uint32_t)KP_INHERIT : flags;
-        rc = kp_session_open(events, n_events, target, passed, &sampler->hooks, sampler->drain.tid,
-                             &sampler->session);
-    }
+    if (rc == 0)
+        rc = open_session(sampler, events, n_events, target, flags);
     if (rc == 0 && sampler->aux != NULL)
         kp_aux_attach(sampler->aux, sampler->session, (flags & KP_ENABLE_ON_EXEC) != 0);
     if (rc == 0 && !sampler->system_wide && !(flags & KP_ENABLE_ON_EXEC))
-        rc = chosen != NULL ? choose(sampler, chosen) : scan_targets(sampler);
+        rc = chooses ? choose(sampler, target) : scan_targets(sampler);
     return rc;
 }
 
 static int create(const struct kp_event *events, size_t n_events, const struct kp_target *target,
-                  const struct kp_target *chosen, const struct kp_sampling *sampling,
-                  uint32_t flags, struct kp_sampler **out)
+                  int chooses, const struct kp_sampling *sampling, uint32_t flags,
+                  struct kp_sampler **out)
 {
     struct kp_sampler *sampler = calloc(1, sizeof(*sampler));
     if (sampler == NULL)
         return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for a session");
     sampler->smallest_ring = SIZE_MAX;
-    sampler->system_wide = target->n_pids == 0 && target->n_tids == 0 && chosen == NULL;
+    sampler->system_wide = target->n_pids == 0 && target->n_tids == 0;
     sampler->hooks = (struct kp_session_hooks){
         .prepare = prepare_attr, .give_way = give_way, .opened = send_to_ring, .context = sampler};
     pthread_mutex_init(&sampler->spaces_lock, NULL);
-    int rc = open_parts(sampler, events, n_events, target, chosen, sampling, flags);
+    int rc = open_parts(sampler, events, n_events, target, chooses, sampling, flags);
     if (rc != 0) {
         kp_sampler_destroy(sampler);
         return rc;
@@ -249,16 +266,14 @@ int kp_sampler_create(const struct kp_event *events, size_t n_events,
                       const struct kp_target *target, const struct kp_sampling *sampling,
                       uint32_t flags, struct kp_sampler **out)
 {
-    int rc = create(events, n_events, target, NULL, sampling, flags, out);
+    int rc = create(events, n_events, target, 0, sampling, flags, out);
     if (rc != KP_E_FILES || !may_choose(target, sampling, flags))
         return rc;
     struct kp_error refusal = *kp_last_error();
-    struct kp_target everybody = {.cgroup_fd = -1};
-    if (create(events, n_events, &everybody, target, sampling, flags, out) != 0)
+    if (create(events, n_events, target, 1, sampling, flags, out) != 0)
         return kp_fail_budget(KP_E_FILES, refusal.sys_errno, refusal.needed, refusal.limit,
                               refusal.message);
-    (*out)->choosing =
-        (struct kp_choosing){.needed = refusal.needed, .limit = refusal.limit, .chooses = 1};
+    (*out)->choosing = (struct kp_choosing){.needed = refusal.needed, .limit = refusal.limit};
     return 0;
 }
 

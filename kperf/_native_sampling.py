@@ -79,7 +79,7 @@ class NativeSampler(NativeSession):
         """Why all CPUs are sampled and the samples chosen from these; None where they are not."""
         raw = ffi.new("struct kp_choosing *")
         self._call(lib.kp_sampler_choosing, raw)
-        return Choosing(raw.needed, raw.limit) if raw.chooses else None
+        return Choosing(raw.needed, raw.limit) if raw.needed else None
 
     def count(self) -> int:
         """How many samples came since the last read."""
