@@ -19,15 +19,16 @@ enum { FIRST_SIZE = 1024, MOST_GENERATIONS = 4096 };
 struct holder {
     int32_t number; /* 0: free */
     int32_t parent; /* decides for it while its own choice is not known */
+    uint32_t ended; /* in which read, from 1 on; 0: it lives */
     uint8_t choice;
-    uint8_t ended;
 };
 
 struct kp_chosen {
     int by_thread; /* numbers are those of threads, else of processes */
     int inherits;
+    uint32_t read; /* the one that comes next */
     struct holder *holders;
-    size_t size, used; /* size is a power of two */
+    size_t size, used, ended; /* size is a power of two */
 };
 
 static struct holder *slot_of(const struct kp_chosen *chosen, int32_t number)
@@ -38,17 +39,29 @@ static struct holder *slot_of(const struct kp_chosen *chosen, int32_t number)
     return &chosen->holders[at];
 }
 
-static int grow(struct kp_chosen *chosen)
+/* Records of an ended one may come until the read after its end, from a ring emptied before it. */
+static int is_over(const struct kp_chosen *chosen, const struct holder *holder)
+{
+    return holder->ended != 0 && holder->ended + 1 < chosen->read;
+}
+
+/* Lays the table out anew, without those that are over. */
+static int lay_out(struct kp_chosen *chosen, size_t size)
 {
     struct kp_chosen old = *chosen;
-    struct holder *holders = calloc(old.size ? old.size * 2 : FIRST_SIZE, sizeof(*holders));
+    struct holder *holders = calloc(size, sizeof(*holders));
     if (holders == NULL)
         return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for the list of processes");
     chosen->holders = holders;
-    chosen->size = old.size ? old.size * 2 : FIRST_SIZE;
-    for (size_t i = 0; i < old.size; i++)
-        if (old.holders[i].number != 0)
-            *slot_of(chosen, old.holders[i].number) = old.holders[i];
+    chosen->size = size;
+    chosen->used = chosen->ended = 0;
+    for (size_t i = 0; i < old.size; i++) {
+        if (old.holders[i].number == 0 || is_over(&old, &old.holders[i]))
+            continue;
+        *slot_of(chosen, old.holders[i].number) = old.holders[i];
+        chosen->used++;
+        chosen->ended += old.holders[i].ended != 0;
+    }
     free(old.holders);
     return 0;
 }
@@ -56,7 +69,7 @@ static int grow(struct kp_chosen *chosen)
 /* The holder of a number, made where it is new; NULL without memory. */
 static struct holder *holder_of(struct kp_chosen *chosen, int32_t number)
 {
-    if (chosen->used * 2 >= chosen->size && grow(chosen) != 0)
+    if (chosen->used * 2 >= chosen->size && lay_out(chosen, chosen->size * 2) != 0)
         return NULL;
     struct holder *holder = slot_of(chosen, number);
     chosen->used += holder->number == 0;
@@ -118,7 +131,8 @@ int kp_chosen_create(const struct kp_target *target, int inherits, struct kp_cho
         return kp_fail(KP_E_NOMEM, ENOMEM, "no memory for the list of processes");
     chosen->by_thread = target->n_pids == 0;
     chosen->inherits = inherits;
-    int rc = grow(chosen);
+    chosen->read = 1;
+    int rc = lay_out(chosen, FIRST_SIZE);
     for (uint32_t i = 0; rc == 0 && i < target->n_tids; i++)
         rc = want(chosen, target->tids[i]);
     for (uint32_t i = 0; rc == 0 && i < target->n_pids; i++) {
@@ -148,6 +162,7 @@ static int learn_birth(struct kp_chosen *chosen, int32_t child, int32_t parent)
     struct holder *holder = holder_of(chosen, child);
     if (holder == NULL)
         return KP_E_NOMEM;
+    chosen->ended -= holder->ended != 0;
     *holder = (struct holder){.number = child, .parent = chosen->inherits ? parent : 0};
     if (!chosen->inherits)
         holder->choice = KP_CHOICE_OTHER;
@@ -164,8 +179,10 @@ int kp_chosen_learn(struct kp_chosen *chosen, const struct kp_side *side)
         return number == parent ? 0 : learn_birth(chosen, number, parent);
     }
     struct holder *holder = slot_of(chosen, number);
-    if (side->kind == KP_SIDE_EXIT && side->tid == number && holder->number != 0)
-        holder->ended = 1;
+    if (side->kind == KP_SIDE_EXIT && side->tid == number && holder->number != 0) {
+        chosen->ended += holder->ended == 0;
+        holder->ended = chosen->read;
+    }
     return 0;
 }
 
@@ -190,4 +207,20 @@ enum kp_choice kp_chosen_of(const struct kp_chosen *chosen, int32_t pid, int32_t
     int32_t number = chosen->by_thread ? tid : pid;
     return number > 0 && slot_of(chosen, number)->ended ? KP_CHOICE_UNKNOWN
                                                         : kp_chosen_at_last(chosen, pid, tid);
+}
+
+/* ---- for a long run ---- */
+
+void kp_chosen_settle(struct kp_chosen *chosen)
+{
+    chosen->read++;
+    if (chosen->ended < FIRST_SIZE / 4 || chosen->ended * 2 < chosen->used)
+        return;
+    /* What a parent that will be forgotten decides is decided now. */
+    for (size_t i = 0; i < chosen->size; i++) {
+        struct holder *holder = &chosen->holders[i];
+        if (holder->number != 0)
+            holder->choice = (uint8_t)kp_chosen_at_last(chosen, holder->number, holder->number);
+    }
+    (void)lay_out(chosen, chosen->size); /* without memory to forget in, all is kept */
 }

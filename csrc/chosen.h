@@ -27,4 +27,7 @@ enum kp_choice kp_chosen_of(const struct kp_chosen *chosen, int32_t pid, int32_t
 /* Once the records of all rings are learned. */
 enum kp_choice kp_chosen_at_last(const struct kp_chosen *chosen, int32_t pid, int32_t tid);
 
+/* A read is over, and all rings were empty: forgets those who ended before the read before. */
+void kp_chosen_settle(struct kp_chosen *chosen);
+
 #endif

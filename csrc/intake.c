@@ -189,6 +189,8 @@ void kp_intake_settle(struct kp_intake *intake)
         }
     }
     intake->waiting_used = intake->waited = kept;
+    if (intake->chosen != NULL)
+        kp_chosen_settle(intake->chosen);
 }
 
 static void take_loss(struct kp_intake *intake, uint32_t type, const uint8_t *record, size_t size)

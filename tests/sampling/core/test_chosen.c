@@ -117,6 +117,29 @@ TEST(thousands_are_born)
     kp_chosen_destroy(chosen);
 }
 
+TEST(who_has_ended_is_forgotten_after_two_reads)
+{
+    struct kp_chosen *chosen = choose(WANTED, 0, 1);
+    enum { MANY = 2000 };
+    for (int32_t i = 0; i < MANY; i++) {
+        birth(chosen, OTHER + i, OTHER + i, CHILD, CHILD);
+        end(chosen, OTHER + i, OTHER + i);
+    }
+    birth(chosen, OTHER + MANY, OTHER + MANY, OTHER, OTHER); /* a child that outlives it */
+    birth(chosen, CHILD, CHILD, WANTED, WANTED);
+    kp_chosen_settle(chosen);
+    CHECK_EQ(kp_chosen_at_last(chosen, OTHER + 1, OTHER + 1), KP_CHOICE_WANTED);
+    kp_chosen_settle(chosen);
+    CHECK_EQ(kp_chosen_at_last(chosen, OTHER + 1, OTHER + 1), KP_CHOICE_UNKNOWN);
+    CHECK_EQ(kp_chosen_of(chosen, OTHER + MANY, OTHER + MANY), KP_CHOICE_WANTED);
+    CHECK_EQ(kp_chosen_of(chosen, CHILD, CHILD), KP_CHOICE_WANTED);
+    CHECK_EQ(kp_chosen_of(chosen, WANTED, WANTED), KP_CHOICE_WANTED);
+    for (int32_t i = 0; i < MANY; i++) /* and there is room for others */
+        birth(chosen, OTHER + i, OTHER + i, CHILD, CHILD);
+    CHECK_EQ(kp_chosen_of(chosen, OTHER + 1, OTHER + 1), KP_CHOICE_WANTED);
+    kp_chosen_destroy(chosen);
+}
+
 /* ---- in the intake ---- */
 
 static void start(struct kp_intake *intake)
