@@ -20,14 +20,19 @@ _OPEN_FILES = "/proc/self/fd"
 class WholeFile:
     """The file in the making: `fd` is written and closed by its user, after `appear()`.
 
-    Where the path is a link, the file that it names is replaced. Raises OSError.
+    Where the path is a link, the file that it names is replaced. With `old`, what is known of that
+    file, the new one belongs to the same group and may be read by the same. Raises OSError.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, old: os.stat_result | None = None) -> None:
         self._path = os.path.realpath(path)
         self._folder = os.path.dirname(self._path)
         self._part = ""  # the name that it has meanwhile
         self.fd = self._open()
+        if old is not None:
+            with suppress(OSError):
+                os.fchown(self.fd, -1, old.st_gid)
+            os.fchmod(self.fd, stat.S_IMODE(old.st_mode))
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CLOEXEC

@@ -11,6 +11,7 @@ from typing import IO, Any
 import click
 
 from kperf.whole_file import WholeFile, cut_back, replaceable
+from kperf.write_fixes import fix_of
 
 
 class CannotWriteError(click.ClickException):
@@ -19,16 +20,9 @@ class CannotWriteError(click.ClickException):
     exit_code = 1
 
 
-_FIXES = {
-    "FileNotFoundError": "make its directory first",
-    "IsADirectoryError": "name a file in it",
-    "PermissionError": "choose a place that you may write to",
-}
-
-
 def cannot_write(name: str, refused: OSError, afterword: str = "") -> CannotWriteError:
-    fix = _FIXES.get(type(refused).__name__, "choose another place")
-    return CannotWriteError(f"cannot write {name} ({refused.strerror}): {fix}{afterword}")
+    reason = f"cannot write {name} ({refused.strerror})"
+    return CannotWriteError(f"{reason}: {fix_of(refused)}{afterword}")
 
 
 class Sink:
@@ -69,11 +63,9 @@ class _Descriptor(Sink):
 class _NewFile(Sink):
     """A file that appears whole or not at all."""
 
-    def __init__(self, path: str, mode: int | None) -> None:
-        self._file = WholeFile(path)
+    def __init__(self, path: str, old: os.stat_result | None) -> None:
+        self._file = WholeFile(path, old)
         super().__init__(os.fdopen(self._file.fd, "w", encoding="utf-8", newline=""), path)
-        if mode is not None:
-            os.fchmod(self._file.fd, mode)
 
     def finish(self) -> None:
         self.stream.flush()
@@ -128,7 +120,7 @@ def _open_file(path: str, *, live: bool) -> Sink:
     may_replace, old = replaceable(path)
     if live or not may_replace:
         return _OpenFile(path, path)
-    return _NewFile(path, None if old is None else stat.S_IMODE(old.st_mode))
+    return _NewFile(path, old)
 
 
 def _open_stdout(*, as_utf8: bool) -> Sink:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import io
 import os
@@ -14,31 +13,18 @@ from typing import Any, BinaryIO
 
 from kperf.errors import Error, KperfError, error
 from kperf.whole_file import WholeFile, cut_back, replaceable
+from kperf.write_fixes import fix_of
 
 _BUFFER = 1 << 18
 
-_FIXES = {
-    errno.ENOENT: "make its directory first",
-    errno.ENOTDIR: "make its directory first",
-    errno.EISDIR: "name a file in it",
-    errno.EACCES: "choose a place that you may write to",
-    errno.EPERM: "choose a place that you may write to",
-    errno.EROFS: "choose a place that is not mounted read-only",
-    errno.ENOSPC: "free some space, or choose another place",
-    errno.EDQUOT: "free some of your quota, or choose another place",
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or record less",
-    errno.EPIPE: "keep its reader running to the end",
-    errno.EBADF: "open that descriptor for writing, or name a file",
-}
 
-
-def _refused(path: str, cause: OSError) -> KperfError:
-    number = cause.errno or 0
+def refused(path: str, cause: OSError) -> KperfError:
+    """What is raised where a profile's file cannot be written."""
     return error(
         Error.WRITE_FAILED,
         f"cannot write {path} ({cause.strerror or cause})",
-        hint=_FIXES.get(number, "choose another place"),
-        errno=number,
+        hint=fix_of(cause),
+        errno=cause.errno or 0,
     )
 
 
@@ -71,20 +57,11 @@ def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
 # ---- in place of an old file ----
 
 
-def _take_after(fd: int, old: os.stat_result) -> None:
-    """The new file belongs to whom the old one did, and may be read by the same."""
-    with suppress(OSError):
-        os.fchown(fd, -1, old.st_gid)
-    os.fchmod(fd, stat.S_IMODE(old.st_mode))
-
-
 @contextmanager
 def _new_file(path: str, old: os.stat_result | None) -> Iterator[BinaryIO]:
-    new = WholeFile(path)
+    new = WholeFile(path, old)
     try:
         with _closing(_file(new.fd)) as file:
-            if old is not None:
-                _take_after(new.fd, old)
             yield file
             file.flush()
             new.appear()
@@ -147,7 +124,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     except OSError as cause:
         if isinstance(cause, KperfError):
             raise
-        raise _refused(path, cause) from cause
+        raise refused(path, cause) from cause
 
 
 # ---- behind what is there ----
@@ -182,4 +159,4 @@ def appending(path: str) -> Iterator[BinaryIO]:
     except OSError as cause:
         if isinstance(cause, KperfError):
             raise
-        raise _refused(path, cause) from cause
+        raise refused(path, cause) from cause

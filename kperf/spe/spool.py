@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from kperf._core import ffi
-from kperf.errors import Error, error
 from kperf.events.event import Event
+from kperf.export.place import refused, replacing
 from kperf.machine import Machine
 from kperf.spe.data import SpeData
 from kperf.whole_file import WholeFile
@@ -65,9 +65,9 @@ class SpoolFile:
         self._kept = kept
         try:
             self._whole = WholeFile(path)
-        except OSError as refused:
-            raise self._refused(refused.errno or 0) from None
-        self._file = open(self._whole.fd, "w+b", buffering=0)  # noqa: SIM115
+        except OSError as cause:
+            raise refused(path, cause) from None
+        self._file = os.fdopen(self._whole.fd, "w+b", buffering=0)
         self._file.write(bytes(_DATA_AT + _CLOCK_BYTES + _INFO_BYTES))
 
     @property
@@ -79,24 +79,17 @@ class SpoolFile:
         """Where it can be read once it is finished."""
         return self.path if self._kept else self._whole.meanwhile
 
-    def _refused(self, code: int) -> Exception:
-        return error(
-            Error.WRITE_FAILED,
-            f"cannot write {self.path}: {os.strerror(code)}",
-            hint="choose another place, or make room",
-            errno=code,
-        )
-
     def finish(self, event: Event, data: SpeData) -> None:
         """Completes the file with what the whole session told. Raises `KperfError`."""
         if data.report.spool_errno:
-            raise self._refused(data.report.spool_errno)
+            cause = OSError(data.report.spool_errno, os.strerror(data.report.spool_errno))
+            raise refused(self.path, cause)
         try:
             self._complete(event, data)
             if self._kept:
                 self._whole.appear()
-        except OSError as refused:
-            raise self._refused(refused.errno or 0) from None
+        except OSError as cause:
+            raise refused(self.path, cause) from None
 
     def __enter__(self) -> SpoolFile:
         return self
@@ -226,7 +219,6 @@ def _kernel(machine: Machine) -> Iterator[bytes]:
 
 def write_raw(spooled: str, path: str) -> None:
     """Writes the AUX bytes of a perf.data, one CPU's after another's. Raises `KperfError`."""
-    from kperf.export.place import replacing
     from kperf.perfdata.file import PerfDataFile
     from kperf.spe.perfdata import chunks_by_cpu
 
