@@ -46,7 +46,7 @@ COUNTED = {
     name: name if _opens(config) else _SUBSTITUTES[name] for name, config in _HARDWARE.items()
 }
 HAS_ALL = all(name == counted for name, counted in COUNTED.items())
-HAS_DEVICES = Path("/sys/bus/event_source/devices/hisi_sccl1_ddrc0").exists()
+HAS_DEVICES = any(Path("/sys/bus/event_source/devices").glob("hisi_sccl*_l3c*"))
 
 
 # sched_switch has no field of this name, and all its rows have one of this.
@@ -145,7 +145,11 @@ def test_the_trace_example_between_enable_and_disable(capsys: pytest.CaptureFixt
 
 
 @privileged
-@pytest.mark.skipif(HAS_ALL, reason="this machine has what the example counts")
+@pytest.mark.skipif(
+    HAS_ALL,
+    reason="this PMU counts cycles and branch-misses; the guest's, which runs this test too, "
+    "counts no branch-misses",
+)
 def test_without_a_pmu_the_first_block_exits_with_the_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
 import pytest
@@ -63,11 +62,7 @@ stop.set()
 # Root may raise the hard limit, too: so who is tested may do all but that.
 BOUND = ("setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")
 
-pytestmark = [
-    privileged,
-    rooted,
-    pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed"),
-]
+pytestmark = [privileged, rooted]
 
 
 def sample(kind: str = "pids", *, inherit: bool = True, limit: int = LIMIT) -> Any:
