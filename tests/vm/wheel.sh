@@ -1,11 +1,13 @@
 #!/bin/bash
 # Cross-builds a Python package for the guest (meson-python; C that needs libc only) and installs it,
-# with all it asks for, in SITE_DIR, which `run.sh -d SITE_DIR` gives the guest as a disk.
+# with all it asks for, in SITE_DIR, which `run.sh -d SITE_DIR` gives the guest as a disk. The wheels
+# that this took are in SITE_DIR/wheels, and pip, to install them there, in SITE_DIR/installer.
 # usage: wheel.sh -d SITE_DIR [-p PYTHON] [-w WHEEL] PROJECT_DIR [REQUIREMENT...]
 # -w: a wheel that is built already, to be installed instead.
 # -p: a host interpreter, the project's environment: the guest gets the versions installed there.
 # REQUIREMENT: what the tests need and the package does not ask for, such as pytest.
 set -euo pipefail
+shopt -s extglob
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -98,16 +100,22 @@ constrain() {
 	PYTHON
 }
 
+# What pip has to know of the guest. Its glibc is Debian 12's, 2.36: every manylinux up to that runs there.
+GUEST=(--only-binary=:all: --python-version="$GUEST_PYTHON" --implementation=cp
+	--abi="cp${GUEST_PYTHON/./}" --abi=abi3 --abi=none
+	--platform=linux_aarch64 --platform=manylinux2014_aarch64 --platform=manylinux_2_{17..36}_aarch64)
+
+# usage: unpack FOLDER WHEEL...
+unpack() {
+	"$TOOLS/bin/pip" install -q --target "$1" --no-deps --no-compile "${GUEST[@]}" "${@:2}"
+}
+
 install_site() {
-	local platforms version
-	platforms=(--platform=linux_aarch64 --platform=manylinux2014_aarch64)
-	# The guest's glibc is Debian 12's, 2.36: every manylinux up to that runs there.
-	for version in $(seq 17 36); do platforms+=("--platform=manylinux_2_${version}_aarch64"); done
 	rm -rf "$site"
-	"$TOOLS/bin/pip" install -q --target "$site" --no-compile --only-binary=:all: \
-		"${platforms[@]}" --python-version="$GUEST_PYTHON" --implementation=cp \
-		--abi="cp${GUEST_PYTHON/./}" --abi=abi3 --abi=none \
-		-c "$WORK/constraints.txt" "$wheel" "$@"
+	"$TOOLS/bin/pip" download -q -d "$site/wheels" "${GUEST[@]}" -c "$WORK/constraints.txt" \
+		"$wheel" "$@" pip
+	unpack "$site" "$site"/wheels/!(pip-*)
+	unpack "$site/installer" "$site"/wheels/pip-*
 	# Debug information can be nine tenths of other people's libraries.
 	find "$site" -path "$site/kperf" -prune -o -name '*.so' -size +1M -exec aarch64-linux-gnu-strip -g {} +
 	# pip writes the host's interpreter into the scripts.
@@ -124,5 +132,4 @@ if [ -z "$wheel" ]; then
 fi
 constrain
 install_site "$@"
-basename "$wheel" >"$site/WHEEL-NAME"
 say "$(basename "$wheel"); $site has $(du -sh "$site" | cut -f 1)"
