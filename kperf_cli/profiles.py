@@ -15,6 +15,7 @@ from kperf_cli import options
 from kperf_cli.record_view import Shown, Subject, view
 from kperf_cli.recording import Recorded
 from kperf_cli.render import FORMS, Output, make_output
+from kperf_cli.saving import collect_and_save
 from kperf_cli.words import one_line
 
 # ---- how it is shown ----
@@ -99,21 +100,9 @@ class Job(NamedTuple):
     quiet: bool
 
     def run(self, collect: Callable[[], Recorded]) -> Recorded:
-        """Collects and writes.
-
-        A profile that cannot be written is an error after the table, which is shown in any case.
-        """
-        recorded = failure = None
+        """Collects and writes. A profile that cannot be written is an error after the table."""
         with self.output:
-            try:
-                with ExitStack() as files:
-                    places = [files.enter_context(export.opened(*file)) for file in self.profiles]
-                    recorded = collect()
-                    self._write_profiles(places, recorded)
-            except kperf.KperfError as refused:
-                if recorded is None:
-                    raise
-                failure = refused
+            recorded, failure = collect_and_save(self._open, lambda _: collect(), self._save)
             if self.with_table or failure is not None:
                 self.output.write(view(recorded, self.shown))
         if failure is not None:
@@ -122,7 +111,10 @@ class Job(NamedTuple):
             self._tell(recorded)
         return recorded
 
-    def _write_profiles(self, places: Sequence[Callable[..., None]], recorded: Recorded) -> None:
+    def _open(self, files: ExitStack) -> list[Callable[..., None]]:
+        return [files.enter_context(export.opened(*file)) for file in self.profiles]
+
+    def _save(self, places: Sequence[Callable[..., None]], recorded: Recorded) -> None:
         for write in places:
             write(recorded.data, lines=self.with_lines, command=self.argv)
 

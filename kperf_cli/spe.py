@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import click
 
 import kperf
+from kperf.events.event import Event
 from kperf.report.spe import SpeTables, spe_tables
 from kperf.spe.data import SpeData
 from kperf.spe.decode import Keep, decode_file
 from kperf.spe.events import parse_events
 from kperf_cli import options
 from kperf_cli.render import make_output
-from kperf_cli.spe_files import Files, files_of
+from kperf_cli.saving import collect_and_save
+from kperf_cli.spe_files import OpenFiles, files_of
 from kperf_cli.spe_view import Collected, Shown, quality_line, view
 from kperf_cli.target import Launched, Signals, Target, Waiter, make_target
 from kperf_cli.window import collect
@@ -42,10 +43,17 @@ class _Settings(NamedTuple):
     period: int
     keep: Keep
     aux_bytes: int
-    files: Files
     inherit: bool
     duration: int | None
     delay: int
+
+
+class _Read(NamedTuple):
+    """What one call gave, and of what; a file that is read tells no event."""
+
+    collected: Collected
+    data: SpeData
+    event: Event | None
 
 
 # ---- recording ----
@@ -74,18 +82,12 @@ def _open(settings: _Settings, launched: Launched | None, spool_fd: int) -> kper
     )
 
 
-def _record(settings: _Settings, signals: Signals) -> Collected:
+def _record(settings: _Settings, signals: Signals, files: OpenFiles) -> _Read:
     target = settings.target
     launched = Launched(target.argv, signals) if target.argv else None
     try:
-        with ExitStack() as files:
-            spool = settings.files.open_spool(files)
-            sampling = files.enter_context(_open(settings, launched, spool.fd if spool else -1))
-            collected, data = _run(settings, signals, launched, sampling)
-            if spool is not None:
-                spool.finish(sampling.events[-1], data)
-            settings.files.write(data, spool)
-            return collected
+        with _open(settings, launched, files.spool_fd) as sampling:
+            return _run(settings, signals, launched, sampling)
     finally:
         if launched is not None:
             launched.close()
@@ -93,7 +95,7 @@ def _record(settings: _Settings, signals: Signals) -> Collected:
 
 def _run(
     settings: _Settings, signals: Signals, launched: Launched | None, sampling: kperf.SpeSampling
-) -> tuple[Collected, SpeData]:
+) -> _Read:
     target = settings.target
     watched = [launched.held.pid] if launched else [*target.pids, *target.tids]
     waiter = Waiter(signals, watched)
@@ -107,7 +109,7 @@ def _run(
     tables = spe_tables(data)
     quality = _quality(data, tables)
     about = (target.describe(), target.as_dict(), window.duration_ns, window.start, window.ended)
-    return Collected(tables, quality, *about), data
+    return _Read(Collected(tables, quality, *about), data, sampling.events[-1])
 
 
 def _quality(data: SpeData, tables: SpeTables) -> kperf.Quality:
@@ -118,11 +120,11 @@ def _quality(data: SpeData, tables: SpeTables) -> kperf.Quality:
     return quality
 
 
-def _decode(path: str, keep: Keep, files: Files) -> Collected:
+def _decode(path: str, keep: Keep) -> _Read:
     data = decode_file(path, keep, midr=kperf.Machine().midr)
-    files.write(data, None)
     tables = spe_tables(data)
-    return Collected(tables, _quality(data, tables), path, {"file": path}, None, time.time())
+    quality = _quality(data, tables)
+    return _Read(Collected(tables, quality, path, {"file": path}, None, time.time()), data, None)
 
 
 # ---- the command ----
@@ -175,7 +177,7 @@ def _check(ctx: click.Context, argv: Sequence[str], given: dict[str, Any]) -> No
         raise click.UsageError("a file was filtered when it was recorded: use --any-event")
 
 
-def _settings(given: dict[str, Any], argv: Sequence[str], keep: Keep, files: Files) -> _Settings:
+def _settings(given: dict[str, Any], argv: Sequence[str], keep: Keep) -> _Settings:
     return _Settings(
         target=make_target(argv, given["pids"], given["tids"], given["cpus"], given["all_cpus"]),
         data_filter=_data_filter(given),
@@ -185,7 +187,6 @@ def _settings(given: dict[str, Any], argv: Sequence[str], keep: Keep, files: Fil
         period=given["period"] or 0,
         keep=keep,
         aux_bytes=given["aux_kib"] << 10,
-        files=files,
         inherit=not given["no_inherit"],
         duration=None if given["duration"] is None else round(given["duration"] * _S),
         delay=given["delay"] * _MS,
@@ -240,23 +241,32 @@ def command(ctx: click.Context, /, argv: Sequence[str], **given: Any) -> int:
     """
     _check(ctx, argv, given)
     files = files_of(given)
-    keep = Keep(rows=files.needs_rows, sums=True, lines=given["lines_of_cache"])
+    keep = Keep(rows=files.is_dump, sums=True, lines=given["lines_of_cache"])
     for_table = {**given, "output": None} if files.profile else given
     output = make_output(for_table, no_color=ctx.obj["no_color"], after_command=bool(argv))
     shown = Shown(given["top"], given["lines_of_cache"])
+    settings = None if given["decode"] is not None else _settings(given, argv, keep)
     caught = None
+
+    def get(places: OpenFiles) -> _Read:
+        nonlocal caught
+        if settings is None:
+            return _decode(given["decode"], keep._replace(any_events=_events(given["event"])))
+        with Signals() as signals:
+            read = _record(settings, signals, places)
+            caught = signals.caught
+            return read
+
     with output:
-        if given["decode"] is not None:
-            keep = keep._replace(any_events=_events(given["event"]))
-            collected = _decode(given["decode"], keep, files)
-        else:
-            settings = _settings(given, argv, keep, files)
-            with Signals() as signals:
-                collected = _record(settings, signals)
-                caught = signals.caught
-        if files.profile is None:
+        read, failure = collect_and_save(
+            files.open, get, lambda places, read: places.save(read.data, read.event)
+        )
+        collected = read.collected
+        if files.profile is None or failure is not None:
             output.write(view(collected, shown, kperf.Machine))
-        elif not given["quiet"]:
-            wrote = f"kperf: wrote {files.profile}; {quality_line(collected.quality)}"
-            click.echo(one_line(wrote), err=True)
+    if failure is not None:
+        raise failure
+    if files.profile is not None and not given["quiet"]:
+        wrote = f"kperf: wrote {files.profile}; {quality_line(collected.quality)}"
+        click.echo(one_line(wrote), err=True)
     return _exit_status(collected, caught, given["strict"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from kperf._core import ffi
 from kperf.events.event import Event
-from kperf.export.place import refused, replacing
+from kperf.export.place import refused
 from kperf.machine import Machine
 from kperf.spe.data import SpeData
 from kperf.whole_file import WholeFile
@@ -65,10 +66,10 @@ class SpoolFile:
         self._kept = kept
         try:
             self._whole = WholeFile(path)
+            self._file = os.fdopen(self._whole.fd, "w+b")
+            self._begin()
         except OSError as cause:
             raise refused(path, cause) from None
-        self._file = os.fdopen(self._whole.fd, "w+b", buffering=0)
-        self._file.write(bytes(_DATA_AT + _CLOCK_BYTES + _INFO_BYTES))
 
     @property
     def fd(self) -> int:
@@ -86,6 +87,7 @@ class SpoolFile:
             raise refused(self.path, cause)
         try:
             self._complete(event, data)
+            self._file.flush()
             if self._kept:
                 self._whole.appear()
         except OSError as cause:
@@ -100,10 +102,23 @@ class SpoolFile:
         _value: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._whole.abandon()
+        self._close()
 
     # ---- parts ----
+
+    def _begin(self) -> None:
+        """Leaves room for what is known at the end. The buffer is empty then: the core is next."""
+        try:
+            self._file.write(bytes(_DATA_AT + _CLOCK_BYTES + _INFO_BYTES))
+            self._file.flush()
+        except OSError:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        with suppress(OSError):  # of what is in the buffer still, which is not wanted any more
+            self._file.close()
+        self._whole.abandon()
 
     def _complete(self, event: Event, data: SpeData) -> None:
         self._file.seek(0, os.SEEK_END)
@@ -217,11 +232,11 @@ def _kernel(machine: Machine) -> Iterator[bytes]:
 # ---- raw bytes ----
 
 
-def write_raw(spooled: str, path: str) -> None:
-    """Writes the AUX bytes of a perf.data, one CPU's after another's. Raises `KperfError`."""
+def write_raw(spooled: str, out: BinaryIO) -> None:
+    """Writes the AUX bytes of a perf.data, one CPU's after another's. Raises OSError."""
     from kperf.perfdata.file import PerfDataFile
     from kperf.spe.perfdata import chunks_by_cpu
 
-    with PerfDataFile(spooled) as file, replacing(path) as out:
+    with PerfDataFile(spooled) as file:
         for chunk in chunks_by_cpu(file):
             out.write(chunk.content)

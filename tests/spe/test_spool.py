@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,7 +50,8 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
 
 def test_raw_bytes_come_out_again(tmp_path: Path) -> None:
     path = spooled(tmp_path / "made.data", traced(1, 0, load(7)), traced(0, 0, STREAM))
-    write_raw(str(path), str(tmp_path / "raw"))
+    with (tmp_path / "raw").open("wb") as out:
+        write_raw(str(path), out)
     raw = (tmp_path / "raw").read_bytes()
     assert raw.startswith(STREAM)
     assert len(kperf.decode_spe(raw)) == 201
@@ -73,3 +77,41 @@ def test_nothing_is_left_of_a_recording_that_failed(tmp_path: Path) -> None:
     with pytest.raises(kperf.KperfError) as refused:
         SpoolFile(str(tmp_path / "nowhere" / "made.data"))
     assert refused.value.code == kperf.Error.WRITE_FAILED
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may grow above so many bytes, as on a disk with as little room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def check_refusal(refused: pytest.ExceptionInfo[kperf.KperfError], path: Path) -> None:
+    assert refused.value.code == kperf.Error.WRITE_FAILED
+    assert str(refused.value).startswith(f"cannot write {path} (File too large)")
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_disk_that_is_full_before_it(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "made.data"
+    with room_for(size), pytest.raises(kperf.KperfError) as refused:
+        SpoolFile(str(path))
+    check_refusal(refused, path)
+
+
+def test_a_disk_that_is_full_at_any_byte_of_its_end(tmp_path: Path) -> None:
+    """A file that lacks its last bytes would look whole."""
+    path = tmp_path / "made.data"
+    whole = spooled(path, traced(0, 0, STREAM)).stat().st_size
+    path.unlink()
+    for missing in (1, 7, 40, 100):
+        with SpoolFile(str(path)) as spool:
+            os.write(spool.fd, traced(0, 0, STREAM))
+            with room_for(whole - missing), pytest.raises(kperf.KperfError) as refused:
+                spool.finish(EVENT, kperf.decode_spe(load(1)))
+        check_refusal(refused, path)

@@ -343,3 +343,27 @@ def test_a_second_command_is_told_who_is_in_the_way() -> None:
         done = guest.kperf_command("spe", "-a", "-d", "1")
     assert (done.returncode, done.stdout) == (1, "")
     assert "in use" in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "small", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("-o", "spe.data"), ("--raw", "spe.raw"), ("-o", "spe.txt")]
+)
+def test_a_full_disk_costs_the_file_and_not_the_table(
+    small_disk: Path, option: str, name: str
+) -> None:
+    path = small_disk / name
+    done = guest.kperf_command("spe", "--period", str(PERIOD), option, str(path), "-a", "-d", "1")
+    assert done.returncode == 1, done.stderr
+    assert "\nquality: " in done.stdout
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"kperf: cannot write {path} (No space left on device): "), said
+    assert list(small_disk.iterdir()) == []
