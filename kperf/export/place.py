@@ -94,11 +94,19 @@ def _open_file(path: str) -> Iterator[BinaryIO]:
         old.empty()
 
 
-def _check(path: str) -> None:
+@contextmanager
+def _refusing(path: str) -> Iterator[None]:
+    """Has what cannot be written told as `KperfError`."""
     if not path or "\0" in path:
         raise error(
             Error.WRITE_FAILED, f"{path!r} is no name of a file", hint="give the path of a file"
         )
+    try:
+        yield
+    except KperfError:
+        raise
+    except OSError as cause:
+        raise refused(path, cause) from cause
 
 
 def _place(path: str) -> Iterator[BinaryIO]:
@@ -118,13 +126,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 
     Devices, pipes and descriptors (/dev/stdout) are written as they are. Raises `KperfError`.
     """
-    _check(path)
-    try:
+    with _refusing(path):
         yield from _place(path)
-    except OSError as cause:
-        if isinstance(cause, KperfError):
-            raise
-        raise refused(path, cause) from cause
 
 
 # ---- behind what is there ----
@@ -150,13 +153,5 @@ def _append_to(path: str) -> Iterator[BinaryIO]:
 @contextmanager
 def appending(path: str) -> Iterator[BinaryIO]:
     """A file to add to: all of it, or nothing. Raises `KperfError`."""
-    _check(path)
-    try:
-        if _descriptor_of(path) is not None:
-            yield from _place(path)
-        else:
-            yield from _append_to(path)
-    except OSError as cause:
-        if isinstance(cause, KperfError):
-            raise
-        raise refused(path, cause) from cause
+    with _refusing(path):
+        yield from _append_to(path) if _descriptor_of(path) is None else _place(path)

@@ -8,62 +8,29 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import c_programs
 import pytest
 from support import PATIENCE_S, privileged
 
 HERE = Path(__file__).parent
-CORE = HERE.parents[1] / "csrc"
-COMPILER = os.environ.get("CC", "gcc").split()
-FLAGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-pthread", "-D_GNU_SOURCE")
 
 THREADS = 16
 SECONDS = int(os.environ.get("KPERF_ENDURE_S", "3"))
 
-# The second is told that gcc knows: fences are not seen, and the core orders by atomics besides.
-SANITIZERS = {
-    "memory": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-    "threads": ("-fsanitize=thread", "-Wno-tsan"),
-}
+KINDS = {"memory": c_programs.MEMORY, "threads": c_programs.THREADS}
 
-pytestmark = [
-    privileged,
-    pytest.mark.skipif(
-        shutil.which(COMPILER[0]) is None, reason=f"no compiler: {COMPILER[0]} is not installed"
-    ),
-]
+pytestmark = [privileged, c_programs.needs_compiler]
 
 
-def build(folder: Path, flags: tuple[str, ...]) -> Path:
-    def compiled(source: Path) -> Path:
-        out = folder / f"{source.stem}.o"
-        words = [*COMPILER, *FLAGS, '-DKPERF_VERSION="test"', f"-I{CORE}", *flags]
-        subprocess.run([*words, "-c", source, "-o", out], check=True, timeout=PATIENCE_S)
-        return out
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compiled, [*CORE.glob("*.c"), HERE / "endure.c"]))
-    program = folder / "endure"
-    words = [*COMPILER, *flags, *objects, "-o", program, "-pthread"]
-    subprocess.run(words, check=True, timeout=PATIENCE_S)
-    return program
-
-
-@pytest.mark.parametrize("kind", SANITIZERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_sixteen_threads(kind: str, tmp_path: Path) -> None:
-    program = build(tmp_path, SANITIZERS[kind])
+    program = c_programs.build(tmp_path / "endure", [HERE / "endure.c"], KINDS[kind])
     # The sanitizer of threads wants addresses where older kernels put them.
-    done = subprocess.run(
-        ["setarch", platform.machine(), "-R", program, str(THREADS), str(SECONDS)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S + SECONDS * 2,
-        check=False,
-    )
+    bare = ("setarch", platform.machine(), "-R")
+    limit = PATIENCE_S + SECONDS * 2
+    done = c_programs.run(*bare, program, str(THREADS), str(SECONDS), seconds=limit)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     told = re.fullmatch(

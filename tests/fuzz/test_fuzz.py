@@ -12,73 +12,34 @@ import os
 import re
 import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import c_programs
 import pytest
+from c_programs import MEMORY
 
 HERE = Path(__file__).parent
-CORE = HERE.parent.parent / "csrc"
 CORPUS = HERE / "corpus"
 HARNESSES = sorted(HERE.glob("fuzz_*.c"))
-COMPILER = os.environ.get("CC", "gcc").split()
 
-FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", '-DKPERF_VERSION="test"', "-g", "-O1", f"-I{CORE}")
-SANITIZERS = (
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    "-fno-omit-frame-pointer",
-)
-ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1"}
 SECONDS = float(os.environ.get("KPERF_FUZZ_SECONDS", "2"))
 MOST_ROUNDS = 20_000 * max(1, round(SECONDS))
 PATIENCE = SECONDS + 120  # a machine under load compiles, loads and stops late
 
-pytestmark = pytest.mark.skipif(
-    shutil.which(COMPILER[0]) is None, reason=f"no compiler: {COMPILER[0]} is not installed"
-)
+pytestmark = c_programs.needs_compiler
 
 
 def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        list(map(str, command)),
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = c_programs.run(*command, seconds=PATIENCE)
     assert done.returncode == 0 or not check, f"{command[0]}: {done.stdout}{done.stderr}"
     return done
-
-
-def compile_core(directory: Path, *compiler: str) -> list[Path]:
-    """The core's objects, which all harnesses share."""
-
-    def compile_one(source: Path) -> Path:
-        compiled = directory / f"{source.stem}.o"
-        run(*compiler, "-c", source, "-o", compiled)
-        return compiled
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(compile_one, sorted(CORE.glob("*.c"))))
 
 
 # ---- our own runner ----
 
 
-@pytest.fixture(scope="session")
-def mutation_core(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return compile_core(
-        tmp_path_factory.mktemp("mutation"), *COMPILER, *FLAGS, "-Wall", "-Wextra", *SANITIZERS
-    )
-
-
-def link(program: Path, source: Path, core: list[Path], *more: Path) -> Path:
-    run(*COMPILER, *FLAGS, *SANITIZERS, source, *more, *core, "-o", program, "-pthread")
-    return program
+def mutator(folder: Path, harness: Path) -> Path:
+    return c_programs.build(folder / "fuzz", [harness, HERE / "mutate.c"], MEMORY)
 
 
 def mutate(program: Path, last: Path, seeds: list[Path]) -> subprocess.CompletedProcess[str]:
@@ -94,9 +55,8 @@ def seeds_of(harness: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("harness", HARNESSES, ids=name_of)
-def test_mutations(mutation_core: list[Path], tmp_path: Path, harness: Path) -> None:
-    program = link(tmp_path / "fuzz", harness, mutation_core, HERE / "mutate.c")
-    done = mutate(program, tmp_path / "last", seeds_of(harness))
+def test_mutations(tmp_path: Path, harness: Path) -> None:
+    done = mutate(mutator(tmp_path, harness), tmp_path / "last", seeds_of(harness))
     assert done.returncode == 0, f"the input is in {tmp_path / 'last'}\n{done.stderr}"
     found = re.search(r"(\d+) inputs", done.stdout)
     assert found is not None
@@ -106,47 +66,47 @@ def test_mutations(mutation_core: list[Path], tmp_path: Path, harness: Path) -> 
 def test_the_runner_finds_a_fault(tmp_path: Path) -> None:
     seed = tmp_path / "seed"
     seed.write_bytes(bytes(64))
-    program = link(tmp_path / "fuzz", HERE / "planted.c", [], HERE / "mutate.c")
-    done = mutate(program, tmp_path / "last", [seed])
+    done = mutate(mutator(tmp_path, HERE / "planted.c"), tmp_path / "last", [seed])
     assert done.returncode != 0
     assert "planted.c" in done.stderr
     assert (tmp_path / "last").read_bytes()[8] == 0xFF  # behind the size
 
 
-def test_seeds_of_this_machine(mutation_core: list[Path], tmp_path: Path) -> None:
+def test_seeds_of_this_machine(tmp_path: Path) -> None:
     """What this kernel writes goes through the decoders too; the tool makes the seeds."""
     directories = {name: tmp_path / name for name in ("record", "ring")}
     for directory in directories.values():
         directory.mkdir()
-    tool = link(tmp_path / "seeds", HERE / "seeds.c", mutation_core)
+    tool = c_programs.build(tmp_path / "seeds", [HERE / "seeds.c"], MEMORY)
     run(tool, *directories.values())
     for name, directory in directories.items():
         seeds = sorted(directory.iterdir())
         assert len(seeds) > 4
-        program = link(tmp_path / "fuzz", HERE / f"fuzz_{name}.c", mutation_core, HERE / "mutate.c")
-        run(program, tmp_path / "last", "0", "1", *seeds)
+        run(mutator(tmp_path, HERE / f"fuzz_{name}.c"), tmp_path / "last", "0", "1", *seeds)
 
 
 # ---- libFuzzer ----
 
 
+CLANG = ("clang",)
+FUZZER = ("-fsanitize=fuzzer", *MEMORY)
+
+
 @pytest.fixture(scope="session")
-def fuzzer_core(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    directory = tmp_path_factory.mktemp("fuzzer")
-    clang = shutil.which("clang")
-    if clang is None:
+def fuzzer_core(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    if shutil.which("clang") is None:
         pytest.skip("clang is not installed")
-    probe = ("clang", "-fsanitize=fuzzer,address", HERE / "planted.c", "-o", directory / "probe")
-    if run(*probe, check=False).returncode != 0:
+    probe = tmp_path_factory.mktemp("fuzzer") / "probe"
+    if run(*CLANG, *FUZZER, HERE / "planted.c", "-o", probe, check=False).returncode != 0:
         pytest.skip("this clang has no libFuzzer: on Debian, apt-get install libclang-rt-14-dev")
-    return compile_core(directory, "clang", *FLAGS, "-fsanitize=fuzzer-no-link", *SANITIZERS)
+    return c_programs.core(("-fsanitize=fuzzer-no-link", *MEMORY), CLANG)
 
 
 @pytest.mark.parametrize("harness", HARNESSES, ids=name_of)
-def test_libfuzzer(fuzzer_core: list[Path], tmp_path: Path, harness: Path) -> None:
+def test_libfuzzer(fuzzer_core: tuple[Path, ...], tmp_path: Path, harness: Path) -> None:
     program, new = tmp_path / "fuzz", tmp_path / "new"
     new.mkdir()
-    run("clang", *FLAGS, "-fsanitize=fuzzer", *SANITIZERS, harness, *fuzzer_core, "-o", program)
+    c_programs.build(program, [harness], FUZZER, compiler=CLANG, objects=fuzzer_core)
     done = run(
         program,
         f"-max_total_time={max(1, round(SECONDS))}",

@@ -5,20 +5,18 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import c_programs
 import pytest
 
 _HERE = Path(__file__).resolve().parent
-_CORE = _HERE.parent.parent / "csrc"
+
+pytestmark = c_programs.needs_compiler
 
 
 @pytest.fixture(scope="module")
 def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("fuzz") / "fuzz_symindex"
-    sources = [_HERE / "fuzz_symindex.c", _CORE / "symindex.c", _CORE / "error.c"]
-    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", '-DKPERF_VERSION="test"']
-    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{_CORE}"]
-    subprocess.run(["gcc", *flags, *sources, "-o", program], check=True)
-    return program
+    return c_programs.build(program, [_HERE / "fuzz_symindex.c"], c_programs.MEMORY)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
